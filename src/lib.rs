@@ -8,3 +8,5 @@
 //! `actions`; `sandbox` is known to `cli`, tests and benches alone.
 
 pub mod clock;
+pub mod cluster;
+pub mod model;
