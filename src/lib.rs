@@ -10,4 +10,5 @@
 pub mod clock;
 pub mod cluster;
 pub mod model;
+pub mod scheduler;
 pub mod store;

@@ -1,0 +1,409 @@
+//! Runs the plugins of one profile at each extension point, in order, with the framework's rules about
+//! skipping, stopping and collecting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::event::Events;
+use super::plugin::{MAX_SCORE, NodeNames, Plugin, PreBindWork, QueueSort};
+use super::profile::{Point, Profile};
+use super::state::CycleState;
+use super::status::{Code, Status};
+use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::scheduler::ports::Binding;
+
+/// A profile cannot be made into a framework.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A name that no plugin has.
+    #[error("profile {profile}: plugin {plugin:?} is not in the registry")]
+    UnknownPlugin {
+        /// The profile.
+        profile: String,
+        /// The name.
+        plugin: String,
+    },
+    /// A plugin is listed for a point it does not have.
+    #[error("profile {profile}: plugin {plugin:?} has no {point:?}")]
+    NoSuchPoint {
+        /// The profile.
+        profile: String,
+        /// The plugin.
+        plugin: String,
+        /// The point.
+        point: Point,
+    },
+    /// There must be one QueueSort plugin.
+    #[error("profile {0}: exactly one queueSort plugin is needed")]
+    QueueSort(String),
+    /// There must be a Bind plugin.
+    #[error("profile {0}: at least one bind plugin is needed")]
+    Bind(String),
+    /// Two profiles for one name.
+    #[error("there are two profiles for scheduler name {0}")]
+    Duplicate(String),
+}
+
+type List = Vec<(Arc<dyn Plugin>, i64)>;
+
+/// The plugins of a profile, ready to run.
+pub struct Framework {
+    /// The pods it is for.
+    pub scheduler_name: String,
+    /// See [`Profile::percentage_of_nodes_to_score`].
+    pub percentage_of_nodes_to_score: u32,
+    points: BTreeMap<Point, List>,
+    all: Vec<Arc<dyn Plugin>>,
+}
+
+impl Framework {
+    /// Resolves the names of a profile in the registry.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn new(profile: &Profile, registry: &[Arc<dyn Plugin>]) -> Result<Self, Error> {
+        let find = |name: &str| registry.iter().find(|p| p.name() == name);
+        let unknown = |plugin: &str| Error::UnknownPlugin {
+            profile: profile.scheduler_name.clone(),
+            plugin: plugin.to_owned(),
+        };
+        for (name, _) in &profile.multi_point.enabled {
+            find(name).ok_or_else(|| unknown(name))?;
+        }
+        let mut points = BTreeMap::new();
+        let mut all: Vec<Arc<dyn Plugin>> = Vec::new();
+        for point in POINTS {
+            let names = profile.expand(point, &|name| find(name).is_some_and(|p| has(&**p, point)));
+            let mut list = List::new();
+            for (name, weight) in names {
+                let plugin = find(&name).ok_or_else(|| unknown(&name))?;
+                if !has(&**plugin, point) {
+                    let profile = profile.scheduler_name.clone();
+                    return Err(Error::NoSuchPoint {
+                        profile,
+                        plugin: name,
+                        point,
+                    });
+                }
+                if !all.iter().any(|p| p.name() == name) {
+                    all.push(plugin.clone());
+                }
+                list.push((plugin.clone(), weight));
+            }
+            points.insert(point, list);
+        }
+        let framework = Self {
+            scheduler_name: profile.scheduler_name.clone(),
+            percentage_of_nodes_to_score: profile.percentage_of_nodes_to_score,
+            points,
+            all,
+        };
+        if framework.at(Point::QueueSort).count() != 1 {
+            return Err(Error::QueueSort(profile.scheduler_name.clone()));
+        }
+        if framework.at(Point::Bind).next().is_none() {
+            return Err(Error::Bind(profile.scheduler_name.clone()));
+        }
+        Ok(framework)
+    }
+
+    fn list(&self, point: Point) -> &[(Arc<dyn Plugin>, i64)] {
+        self.points.get(&point).map_or(&[], Vec::as_slice)
+    }
+
+    fn at(&self, point: Point) -> impl DoubleEndedIterator<Item = &dyn Plugin> {
+        self.list(point).iter().map(|(plugin, _)| &**plugin)
+    }
+
+    /// Whether a plugin of this name runs anywhere.
+    #[must_use]
+    pub fn runs(&self, plugin: &str) -> bool {
+        self.all.iter().any(|p| p.name() == plugin)
+    }
+
+    /// Whether the plugins that score are more than none.
+    #[must_use]
+    pub fn scores(&self) -> bool {
+        !self.list(Point::Score).is_empty()
+    }
+
+    /// The events that may help a pod that this plugin has rejected. A plugin that does not run here
+    /// (a constraint that is not supported) is helped by pods going and by the pod's own change.
+    #[must_use]
+    pub fn events_of(&self, plugin: &str) -> Events {
+        let found = self.all.iter().find(|p| p.name() == plugin);
+        found.map_or(Events::POD_GONE | Events::SELF_CHANGED, |p| p.events()) | Events::TIMEOUT
+    }
+
+    /// QueueSort.
+    #[must_use]
+    pub fn queue_sort(&self) -> Option<&dyn QueueSort> {
+        self.at(Point::QueueSort).find_map(|p| p.as_queue_sort())
+    }
+
+    /// PreEnqueue.
+    ///
+    /// # Errors
+    /// The first plugin's that keeps the pod out.
+    pub fn pre_enqueue(&self, pod: &PodInfo) -> Result<(), Status> {
+        for plugin in self.at(Point::PreEnqueue) {
+            if let Some(point) = plugin.as_pre_enqueue() {
+                point.pre_enqueue(pod).map_err(|s| s.by(plugin.name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// PreFilter: the nodes worth filtering, and which plugins narrowed them.
+    ///
+    /// # Errors
+    /// The first unresolvable rejection or error, else the last rejection.
+    pub fn pre_filter(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        snapshot: &Snapshot,
+    ) -> Result<(NodeNames, Vec<&'static str>), Status> {
+        let mut names: NodeNames = None;
+        let mut narrowing = Vec::new();
+        let mut rejection = None;
+        for plugin in self.at(Point::PreFilter) {
+            let Some(point) = plugin.as_pre_filter() else {
+                continue;
+            };
+            match point.pre_filter(state, pod, snapshot) {
+                Ok(None) => {}
+                Ok(Some(these)) => {
+                    narrowing.push(plugin.name());
+                    let kept = match names.take() {
+                        None => these,
+                        Some(before) => before.intersection(&these).cloned().collect(),
+                    };
+                    if kept.is_empty() {
+                        return Err(
+                            Status::unresolvable(not_satisfied(&narrowing, true)).by(plugin.name())
+                        );
+                    }
+                    names = Some(kept);
+                }
+                Err(status) => match status.code {
+                    Code::Skip => state.skipped_filters.push(plugin.name()),
+                    Code::Unschedulable => rejection = Some(status.by(plugin.name())),
+                    _ => return Err(status.by(plugin.name())),
+                },
+            }
+        }
+        rejection.map_or(Ok((names, narrowing)), Err)
+    }
+
+    /// Filter.
+    ///
+    /// # Errors
+    /// The first plugin's that rejects the node.
+    pub fn filter(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Status> {
+        for plugin in self.at(Point::Filter) {
+            if let Some(point) = plugin.as_filter()
+                && !state.skipped_filters.contains(&plugin.name())
+            {
+                point
+                    .filter(state, pod, node)
+                    .map_err(|s| s.by(plugin.name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// PostFilter: the node nominated by the first plugin that helps.
+    ///
+    /// # Errors
+    /// The reasons of all, when none does; none at all if there is no such plugin.
+    pub fn post_filter(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        rejected: &BTreeMap<Arc<str>, Status>,
+    ) -> Result<Arc<str>, Vec<String>> {
+        let mut reasons = Vec::new();
+        for plugin in self.at(Point::PostFilter) {
+            if let Some(point) = plugin.as_post_filter() {
+                match point.post_filter(state, pod, rejected) {
+                    Ok(node) => return Ok(node),
+                    Err(status) => reasons.extend(status.reasons.iter().map(ToString::to_string)),
+                }
+            }
+        }
+        Err(reasons)
+    }
+
+    /// PreScore and Score: the total of each node, weighted.
+    ///
+    /// # Errors
+    /// A plugin's failure, or a score out of range.
+    pub fn score(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &[Arc<NodeInfo>],
+        snapshot: &Snapshot,
+    ) -> Result<Vec<i64>, Status> {
+        for plugin in self.at(Point::PreScore) {
+            if let Some(point) = plugin.as_pre_score()
+                && let Err(status) = point.pre_score(state, pod, nodes)
+            {
+                if status.code != Code::Skip {
+                    return Err(status.by(plugin.name()));
+                }
+                state.skipped_scores.push(plugin.name());
+            }
+        }
+        let mut totals = vec![0; nodes.len()];
+        let mut scores = vec![0; nodes.len()];
+        for (plugin, weight) in self.list(Point::Score) {
+            let Some(point) = plugin.as_score() else {
+                continue;
+            };
+            if state.skipped_scores.contains(&plugin.name()) {
+                continue;
+            }
+            for (score, node) in scores.iter_mut().zip(nodes) {
+                *score = point.score(state, pod, node, snapshot);
+            }
+            point.normalize(state, pod, &mut scores);
+            for (total, score) in totals.iter_mut().zip(&scores) {
+                if !(0..=MAX_SCORE).contains(score) {
+                    let problem = format!("score {score} is not within [0, {MAX_SCORE}]");
+                    return Err(Status::new(Code::Error, problem).by(plugin.name()));
+                }
+                *total += score * weight;
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Reserve, all or none.
+    ///
+    /// # Errors
+    /// The first plugin's that refuses; everything is unreserved then.
+    pub fn reserve(&self, state: &CycleState, pod: &PodInfo, node: &str) -> Result<(), Status> {
+        for plugin in self.at(Point::Reserve) {
+            if let Some(point) = plugin.as_reserve()
+                && let Err(status) = point.reserve(state, pod, node)
+            {
+                self.unreserve(state, pod, node);
+                return Err(status.by(plugin.name()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Unreserve, in reverse order.
+    pub fn unreserve(&self, state: &CycleState, pod: &PodInfo, node: &str) {
+        for point in self.at(Point::Reserve).rev().filter_map(|p| p.as_reserve()) {
+            point.unreserve(state, pod, node);
+        }
+    }
+
+    /// Permit. No plugin of ours waits yet; one that asks to is refused with that reason.
+    ///
+    /// # Errors
+    /// The first plugin's that does not permit.
+    pub fn permit(&self, state: &CycleState, pod: &PodInfo, node: &str) -> Result<(), Status> {
+        for plugin in self.at(Point::Permit) {
+            if let Some(point) = plugin.as_permit() {
+                point
+                    .permit(state, pod, node)
+                    .map_err(|(s, _)| s.by(plugin.name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// PreBind and Bind: what to do before the binding, and the binding.
+    ///
+    /// # Errors
+    /// A plugin's refusal, or that none binds.
+    pub fn bind(
+        &self,
+        state: &CycleState,
+        pod: &PodInfo,
+        node: &str,
+    ) -> Result<(PreBindWork, Binding), Status> {
+        let mut work = PreBindWork::default();
+        for plugin in self.at(Point::PreBind) {
+            if let Some(point) = plugin.as_pre_bind() {
+                point
+                    .pre_bind(state, pod, node, &mut work)
+                    .map_err(|s| s.by(plugin.name()))?;
+            }
+        }
+        for plugin in self.at(Point::Bind) {
+            match plugin
+                .as_bind()
+                .map(|point| point.bind(pod, node, &work.annotations))
+            {
+                Some(Ok(binding)) => return Ok((work, binding)),
+                Some(Err(status)) if status.code != Code::Skip => {
+                    return Err(status.by(plugin.name()));
+                }
+                _ => {}
+            }
+        }
+        Err(Status::new(Code::Error, "no plugin binds this pod"))
+    }
+
+    /// PostBind.
+    pub fn post_bind(&self, pod: &PodInfo, node: &str) {
+        for point in self.at(Point::PostBind).filter_map(|p| p.as_post_bind()) {
+            point.post_bind(pod, node);
+        }
+    }
+}
+
+/// kube-scheduler's words for nodes that a PreFilter left out.
+pub(crate) fn not_satisfied(plugins: &[&str], together: bool) -> String {
+    match plugins {
+        [one] if together => format!("node(s) didn't satisfy plugin {one}"),
+        many if together => {
+            format!(
+                "node(s) didn't satisfy plugin(s) [{}] simultaneously",
+                many.join(" ")
+            )
+        }
+        many => format!("node(s) didn't satisfy plugin(s) [{}]", many.join(" ")),
+    }
+}
+
+const POINTS: [Point; 12] = [
+    Point::PreEnqueue,
+    Point::QueueSort,
+    Point::PreFilter,
+    Point::Filter,
+    Point::PostFilter,
+    Point::PreScore,
+    Point::Score,
+    Point::Reserve,
+    Point::Permit,
+    Point::PreBind,
+    Point::Bind,
+    Point::PostBind,
+];
+
+fn has(plugin: &dyn Plugin, point: Point) -> bool {
+    match point {
+        Point::PreEnqueue => plugin.as_pre_enqueue().is_some(),
+        Point::QueueSort => plugin.as_queue_sort().is_some(),
+        Point::PreFilter => plugin.as_pre_filter().is_some(),
+        Point::Filter => plugin.as_filter().is_some(),
+        Point::PostFilter => plugin.as_post_filter().is_some(),
+        Point::PreScore => plugin.as_pre_score().is_some(),
+        Point::Score => plugin.as_score().is_some(),
+        Point::Reserve => plugin.as_reserve().is_some(),
+        Point::Permit => plugin.as_permit().is_some(),
+        Point::PreBind => plugin.as_pre_bind().is_some(),
+        Point::Bind => plugin.as_bind().is_some(),
+        Point::PostBind => plugin.as_post_bind().is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

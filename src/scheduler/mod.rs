@@ -1,0 +1,22 @@
+//! kube-scheduler's decisions: framework, plugins, queue, cycle, binding. It decides; others act, through
+//! the [`ports`].
+
+mod attempt;
+pub mod binding;
+pub mod config;
+pub mod cycle;
+pub mod diagnosis;
+pub mod framework;
+pub mod intents;
+pub mod metrics;
+pub mod plugins;
+pub mod ports;
+pub mod queue;
+pub mod run;
+pub mod unsupported;
+pub mod whatif;
+
+pub use binding::Ports;
+pub use config::Options;
+pub use metrics::Metrics;
+pub use run::Scheduler;

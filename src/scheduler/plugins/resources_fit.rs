@@ -1,0 +1,207 @@
+//! NodeResourcesFit: what the pod asks for must be free, and the emptier node is better (LeastAllocated).
+
+use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::scheduler::framework::plugin::{Filter, MAX_SCORE, Plugin, Score};
+use crate::scheduler::framework::{Code, CycleState, Events, Status};
+
+/// See the module.
+#[derive(Debug)]
+pub struct NodeResourcesFit {
+    /// Resources scored, with their weights.
+    pub resources: Vec<(String, i64)>,
+}
+
+impl Default for NodeResourcesFit {
+    fn default() -> Self {
+        Self {
+            resources: vec![("cpu".into(), 1), ("memory".into(), 1)],
+        }
+    }
+}
+
+impl Plugin for NodeResourcesFit {
+    fn name(&self) -> &'static str {
+        "NodeResourcesFit"
+    }
+    fn events(&self) -> Events {
+        Events::NODE_ADD
+            | Events::NODE_ALLOCATABLE
+            | Events::POD_GONE
+            | Events::POD_CHANGED
+            | Events::SELF_CHANGED
+    }
+    fn as_filter(&self) -> Option<&dyn Filter> {
+        Some(self)
+    }
+    fn as_score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+}
+
+impl Filter for NodeResourcesFit {
+    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Status> {
+        let wanted = &pod.spec.requests.total;
+        let (used, all) = (&node.requested, &node.node.allocatable);
+        let mut status = Status {
+            code: Code::Unschedulable,
+            ..Status::skip()
+        };
+        let pods = i64::try_from(node.pods.len()).unwrap_or(i64::MAX);
+        if pods.saturating_add(1) > all.pods {
+            status.reasons.push("Too many pods".into());
+        }
+        let mut check =
+            |reason: &dyn Fn() -> std::borrow::Cow<'static, str>, want, used: i64, all| {
+                if want > 0 && want > i64::saturating_sub(all, used) {
+                    status.reasons.push(reason());
+                    if want > all {
+                        status.code = Code::UnschedulableAndUnresolvable;
+                    }
+                }
+            };
+        check(
+            &|| "Insufficient cpu".into(),
+            wanted.milli_cpu,
+            used.milli_cpu,
+            all.milli_cpu,
+        );
+        check(
+            &|| "Insufficient memory".into(),
+            wanted.memory,
+            used.memory,
+            all.memory,
+        );
+        check(
+            &|| "Insufficient ephemeral-storage".into(),
+            wanted.ephemeral_storage,
+            used.ephemeral_storage,
+            all.ephemeral_storage,
+        );
+        for (name, amount) in &wanted.scalars {
+            let reason = || format!("Insufficient {name}").into();
+            check(&reason, *amount, used.scalar(name), all.scalar(name));
+        }
+        if status.reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(status)
+        }
+    }
+}
+
+impl Score for NodeResourcesFit {
+    fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
+        let wanted = &pod.spec.requests.scoring;
+        let (mut sum, mut weights) = (0, 0);
+        for (name, weight) in &self.resources {
+            let native = matches!(name.as_str(), "cpu" | "memory");
+            let used = if native {
+                &node.non_zero
+            } else {
+                &node.requested
+            };
+            let all = node.node.allocatable.get(name);
+            let want = wanted.get(name);
+            let scalar = !native && name != "ephemeral-storage";
+            if all == 0 || (scalar && want == 0) {
+                continue;
+            }
+            let requested = used.get(name).saturating_add(want);
+            weights += weight;
+            if requested <= all {
+                // In i128: bytes times a hundred leave i64 behind at 80 PiB.
+                let free = i128::from(all - requested) * i128::from(MAX_SCORE) / i128::from(all);
+                sum += i64::try_from(free).unwrap_or(0) * weight;
+            }
+        }
+        if weights == 0 { 0 } else { sum / weights }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scheduler::plugins::testing::{asking, node, pod, sized};
+
+    fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), (Code, Vec<String>)> {
+        NodeResourcesFit::default()
+            .filter(&CycleState::default(), pod, node)
+            .map_err(|s| (s.code, s.reasons.iter().map(ToString::to_string).collect()))
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        let full = sized("n", "4", "8Gi", &[asking("3", "1Gi")]);
+        assert_eq!(filter(&asking("1", "7Gi"), &full), Ok(()));
+        let reasons = |list: &[&str]| list.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            filter(&asking("1001m", "1"), &full),
+            Err((Code::Unschedulable, reasons(&["Insufficient cpu"])))
+        );
+        assert_eq!(
+            filter(&asking("2", "8Gi"), &full),
+            Err((
+                Code::Unschedulable,
+                reasons(&["Insufficient cpu", "Insufficient memory"])
+            ))
+        );
+        assert_eq!(
+            filter(&asking("5", "1"), &full),
+            Err((
+                Code::UnschedulableAndUnresolvable,
+                reasons(&["Insufficient cpu"])
+            ))
+        );
+        let gpu =
+            pod(json!({"containers":[{"name":"c","resources":{"requests":{"a.io/gpu":"1"}}}]}));
+        assert_eq!(
+            filter(&gpu, &full),
+            Err((
+                Code::UnschedulableAndUnresolvable,
+                reasons(&["Insufficient a.io/gpu"])
+            ))
+        );
+    }
+
+    #[test]
+    fn a_pod_without_requests_needs_only_a_place() {
+        let nothing = pod(json!({"containers":[{"name":"c"}]}));
+        let overfull = sized("n", "1", "1", &[asking("4", "4Gi")]);
+        assert_eq!(filter(&nothing, &overfull), Ok(()));
+        let no_place = node(json!({"metadata":{"name":"n"},"status":{"allocatable":{"pods":"0"}}}));
+        let expected = (Code::Unschedulable, vec!["Too many pods".to_owned()]);
+        assert_eq!(filter(&nothing, &no_place), Err(expected));
+    }
+
+    #[test]
+    fn least_allocated() {
+        let score = |pod: &PodInfo, node: &NodeInfo| {
+            let plugin = NodeResourcesFit::default();
+            plugin.score(&CycleState::default(), pod, node, &Snapshot::default())
+        };
+        // cpu (4000-3000)*100/4000 = 25, memory (10000-5000)*100/10000 = 50
+        assert_eq!(
+            score(&asking("3", "5000"), &sized("n", "4", "10000", &[])),
+            37
+        );
+        // cpu: more than there is = 0; memory (10000-10000) = 0
+        assert_eq!(
+            score(&asking("5", "10000"), &sized("n", "4", "10000", &[])),
+            0
+        );
+        // defaults of a pod without requests: 100m of 1 cpu, 200Mi of 400Mi
+        let nothing = pod(json!({"containers":[{"name":"c"}]}));
+        assert_eq!(score(&nothing, &sized("n", "1", "400Mi", &[])), 70);
+        // and of those there already
+        assert_eq!(
+            score(
+                &nothing,
+                &sized("n", "1", "400Mi", std::slice::from_ref(&nothing))
+            ),
+            40
+        );
+        assert_eq!(score(&nothing, &node(json!({"metadata":{"name":"n"}}))), 0);
+    }
+}

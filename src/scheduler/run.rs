@@ -1,0 +1,390 @@
+//! The scheduler's one loop: takes in what happened, decides pod after pod, and takes in how the calls to
+//! the world ended. Everything it owns is touched by this task alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::attempt::InBinding;
+use super::binding::{Caller, Outcome, Ports, STORE_TIMEOUT};
+use super::config::Options;
+use super::cycle::Search;
+use super::framework::runtime::Error;
+use super::framework::{Events, Framework, Profile};
+use super::intents::IntentBook;
+use super::metrics::Metrics;
+use super::plugins::registry;
+use super::queue::{Held, Queue};
+use crate::clock;
+use crate::cluster::cache::workload_ref;
+use crate::cluster::{Cache, Change, PodInfo, Workload};
+use crate::model::{Node, OwnerRef};
+use crate::store::Store;
+
+/// How often leadership, backoffs and slow ticks are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a pod waits for the watch to bring its owner before the API server is asked.
+const OWNER_PATIENCE: Duration = Duration::from_millis(500);
+/// How long until the API server is asked again about the same owner.
+const OWNER_RETRY: Duration = Duration::from_secs(5);
+
+/// kube-scheduler's decisions for the pods of its scheduler names. See the module.
+pub struct Scheduler {
+    pub(super) config: Options,
+    pub(super) frameworks: HashMap<String, Arc<Framework>>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) intents: Arc<IntentBook>,
+    pub(super) queue: Queue,
+    pub(super) search: Search,
+    pub(super) metrics: Metrics,
+    pub(super) caller: Caller,
+    pub(super) ports: Ports,
+    /// Pods whose binding is under way.
+    pub(super) binding: HashMap<String, InBinding>,
+    /// Whether the intents could be read last time.
+    pub(super) store_is_there: bool,
+    changes: mpsc::UnboundedReceiver<Change>,
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    store_changes: Option<watch::Receiver<u64>>,
+    /// What the API server said about ReplicaSets that no watch has brought.
+    owners: HashMap<String, Option<OwnerRef>>,
+    asked: HashMap<String, Instant>,
+    last_refresh: Instant,
+    last_tick: Instant,
+}
+
+impl Scheduler {
+    /// Puts it together; [`Self::run`] starts it.
+    ///
+    /// # Errors
+    /// When a profile does not make sense.
+    pub fn new(
+        config: Options,
+        cache: Arc<Cache>,
+        store: Arc<dyn Store>,
+        ports: Ports,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let intents = Arc::new(IntentBook::default());
+        let plugins = registry(intents.clone());
+        let mut frameworks = HashMap::new();
+        let mut profiles = config.profiles.clone();
+        if profiles.is_empty() {
+            profiles.push(Profile::new(&config.scheduler_name));
+        }
+        for profile in profiles {
+            let framework = Arc::new(Framework::new(&profile, &plugins)?);
+            if frameworks
+                .insert(profile.scheduler_name.clone(), framework)
+                .is_some()
+            {
+                return Err(Error::Duplicate(profile.scheduler_name));
+            }
+        }
+        // The queue sort is the same in all profiles.
+        let first = frameworks.values().next().cloned();
+        let order = Box::new(move |a: &_, b: &_| {
+            first
+                .as_ref()
+                .and_then(|f| f.queue_sort())
+                .is_some_and(|sort| sort.less(a, b))
+        });
+        let (tx, outcomes) = mpsc::unbounded_channel();
+        let caller = Caller::new(
+            ports.clone(),
+            store.clone(),
+            tx,
+            config.binds_in_flight,
+            config.patches_in_flight,
+        );
+        let now = clock::instant();
+        Ok(Self {
+            queue: Queue::new(order, config.backoff, now),
+            search: Search {
+                next_start: 0,
+                rng: StdRng::seed_from_u64(config.seed),
+            },
+            metrics,
+            changes: cache.subscribe(),
+            store_changes: Some(store.changes()),
+            config,
+            frameworks,
+            cache,
+            store,
+            intents,
+            caller,
+            ports,
+            binding: HashMap::new(),
+            store_is_there: true,
+            outcomes,
+            owners: HashMap::new(),
+            asked: HashMap::new(),
+            last_refresh: now,
+            last_tick: now,
+        })
+    }
+
+    /// The framework of a scheduler name, for what-ifs.
+    #[must_use]
+    pub fn framework(&self, scheduler_name: &str) -> Option<Arc<Framework>> {
+        self.frameworks.get(scheduler_name).cloned()
+    }
+
+    /// Whether this process leads and knows the cluster.
+    fn may_act(&self) -> bool {
+        self.ports.leadership.leads() && self.cache.synced()
+    }
+
+    /// Schedules until told to stop, then waits for the bindings under way.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut tick = clock::interval(TICK);
+        while !shutdown.is_cancelled() {
+            self.catch_up();
+            // Here and not in the select alone: a queue that is never empty must not stop the clock.
+            if clock::instant().duration_since(self.last_tick) >= TICK {
+                self.tick().await;
+            }
+            if !self.queue.is_idle() && self.may_act() {
+                self.batch().await;
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                Some(change) = self.changes.recv() => self.take_in(change),
+                Some(outcome) = self.outcomes.recv() => self.take_out(outcome),
+                told = changed(&mut self.store_changes) => {
+                    if !told {
+                        self.store_changes = None;
+                    } else if self.may_act() && self.store_is_there {
+                        self.refresh_intents().await;
+                    }
+                }
+                _ = tick.tick() => {}
+            }
+        }
+        info!("the scheduler stops; bindings under way are awaited");
+        self.caller.tasks.close();
+        self.caller.tasks.wait().await;
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            self.take_out(outcome);
+        }
+    }
+
+    /// Takes in all that has happened up to now.
+    pub(super) fn catch_up(&mut self) {
+        while let Ok(change) = self.changes.try_recv() {
+            self.take_in(change);
+        }
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            self.take_out(outcome);
+        }
+    }
+
+    async fn tick(&mut self) {
+        let now = clock::instant();
+        self.last_tick = now;
+        self.queue.tick(now);
+        self.metrics.malformed(self.cache.malformed());
+        self.metrics.pending(self.queue.pending());
+        self.metrics.incoming(&self.queue.take_incoming());
+        if !self.may_act() {
+            return;
+        }
+        self.ask_for_owners(now);
+        if now.duration_since(self.last_refresh) >= Duration::from_secs(1) {
+            if self.store_is_there {
+                self.refresh_intents().await;
+            } else {
+                self.last_refresh = now;
+                self.caller.probe();
+            }
+        }
+    }
+
+    /// Brings the view of the intents up to date; pods of workloads concerned are tried again. False if
+    /// the store does not answer.
+    pub(super) async fn refresh_intents(&mut self) -> bool {
+        self.last_refresh = clock::instant();
+        let call = self.store.intents_since(self.intents.revision());
+        let problem = match clock::timeout(STORE_TIMEOUT, call).await {
+            Ok(Ok(delta)) => {
+                let affected = self.intents.apply(delta);
+                self.queue.activate_workloads(&affected);
+                if !self.store_is_there {
+                    info!("the store of the intents answers again");
+                    self.store_is_there = true;
+                    self.queue.release(|_, why| *why == Held::Store);
+                }
+                return true;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if self.store_is_there {
+            warn!(
+                problem,
+                "the intents cannot be read; pods of controlling workloads wait"
+            );
+        }
+        self.store_is_there = false;
+        false
+    }
+
+    /// Asks about the owners of pods that have waited for the watch long enough.
+    fn ask_for_owners(&mut self, now: Instant) {
+        if self.asked.len() > 10_000 {
+            self.asked.clear();
+        }
+        let mut ask = Vec::new();
+        for (pod, why) in self.queue.held() {
+            if let (Held::Owner(uid), Some(owner)) = (why, &pod.info.pod.controller)
+                && now.duration_since(pod.timestamp) >= OWNER_PATIENCE
+                && self
+                    .asked
+                    .get(uid)
+                    .is_none_or(|at| now.duration_since(*at) >= OWNER_RETRY)
+            {
+                let mut key = pod.info.pod.key.clone();
+                key.name.clone_from(&owner.name);
+                self.asked.insert(uid.clone(), now);
+                ask.push((key, uid.clone()));
+            }
+        }
+        for (key, uid) in ask {
+            self.caller.owner(key, uid);
+        }
+    }
+
+    /// The workload that controls a pod, as far as watches or the API server have told.
+    pub(super) fn workload_of(&self, pod: &PodInfo) -> Workload {
+        match self.cache.workload_of(&pod.pod) {
+            Workload::Unknown(owner) => match self.owners.get(&owner.uid) {
+                None => Workload::Unknown(owner),
+                Some(above) => {
+                    let top = above.clone().unwrap_or(owner);
+                    Workload::Known(workload_ref(&pod.pod.key.namespace, top))
+                }
+            },
+            known => known,
+        }
+    }
+
+    fn take_in(&mut self, change: Change) {
+        let now = clock::instant();
+        match change {
+            Change::Pending { old, new } => self.pending(old.as_deref(), new, now),
+            Change::NoLongerPending(pod) => self.queue.remove(pod.uid()),
+            Change::Assigned(_) => self.queue.event(Events::POD_ASSIGNED, now),
+            Change::AssignedChanged { old, new } => {
+                if old.spec.requests != new.spec.requests || old.pod.labels != new.pod.labels {
+                    self.queue.event(Events::POD_CHANGED, now);
+                }
+            }
+            Change::AssignedGone(_) => self.queue.event(Events::POD_GONE, now),
+            Change::NodeAdded(_) => self.queue.event(Events::NODE_ADD, now),
+            Change::NodeChanged { old, new } => {
+                for event in node_events(&old, &new) {
+                    self.queue.event(event, now);
+                }
+            }
+            Change::NodeGone(_) => {}
+            Change::ReplicaSet(uid) => {
+                self.owners.remove(&uid);
+                self.queue
+                    .release(|_, why| matches!(why, Held::Owner(owner) if *owner == uid));
+            }
+        }
+    }
+
+    fn pending(&mut self, old: Option<&PodInfo>, new: Arc<PodInfo>, now: Instant) {
+        let Some(framework) = self.frameworks.get(&new.pod.scheduler_name) else {
+            return;
+        };
+        if let Some(binding) = self.binding.get_mut(new.uid()) {
+            binding.pod.info = new;
+        } else if old.is_some_and(|old| !concerns_placement(old, &new)) {
+            self.queue.refresh(&new);
+        } else {
+            let gated = framework.pre_enqueue(&new).is_err();
+            self.queue.put(new, gated, now);
+        }
+    }
+
+    fn take_out(&mut self, outcome: Outcome) {
+        let now = clock::instant();
+        match outcome {
+            Outcome::Bound { uid, bound } => self.bound(&uid, bound),
+            Outcome::Held { claimed: true, .. } => {}
+            Outcome::Held { uid, intent, .. } => {
+                self.intents.give_back(&intent, &uid);
+                self.queue.fail_held(&uid, now);
+            }
+            Outcome::Owner {
+                uid,
+                answer: Some(answer),
+            } => {
+                if self.owners.len() > 10_000 {
+                    self.owners.clear();
+                }
+                self.owners.insert(uid.clone(), answer);
+                self.queue
+                    .release(|_, why| matches!(why, Held::Owner(owner) if *owner == uid));
+            }
+            Outcome::Owner { answer: None, .. } | Outcome::Store(false) => {}
+            Outcome::Store(true) => {
+                // The pods held for it read the intents anew before they are decided.
+                self.store_is_there = true;
+                self.queue.release(|_, why| *why == Held::Store);
+            }
+        }
+    }
+}
+
+/// Whether a sender is still there; waits for ever when there is none.
+async fn changed(receiver: &mut Option<watch::Receiver<u64>>) -> bool {
+    match receiver {
+        Some(receiver) => receiver.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// What of a pod's change could alter the scheduler's mind; its status and our own condition could not.
+fn concerns_placement(old: &PodInfo, new: &PodInfo) -> bool {
+    let (a, b) = (&old.spec, &new.spec);
+    old.pod.labels != new.pod.labels
+        || old.pod.controller != new.pod.controller
+        || old.problem != new.problem
+        || a.gates != b.gates
+        || a.tolerations != b.tolerations
+        || a.requests != b.requests
+        || a.node_affinity != b.node_affinity
+        || a.priority != b.priority
+        || a.constraints != b.constraints
+        || a.nominated_node != b.nominated_node
+}
+
+fn node_events(old: &Node, new: &Node) -> Vec<Events> {
+    let mut events = Vec::new();
+    if old.allocatable != new.allocatable {
+        events.push(Events::NODE_ALLOCATABLE);
+    }
+    if old.labels != new.labels {
+        events.push(Events::NODE_LABEL);
+    }
+    if old.taints != new.taints || old.unschedulable != new.unschedulable {
+        events.push(Events::NODE_TAINT);
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests;
