@@ -7,6 +7,7 @@
 //! `{scheduler, actions} <- api <- app <- cli`; `kube` implements the ports of `scheduler` and
 //! `actions`; `sandbox` is known to `cli`, tests and benches alone.
 
+pub mod actions;
 pub mod clock;
 pub mod cluster;
 pub mod model;
