@@ -10,6 +10,7 @@
 pub mod actions;
 pub mod clock;
 pub mod cluster;
+pub mod kube;
 pub mod model;
 pub mod scheduler;
 pub mod store;
