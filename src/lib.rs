@@ -12,5 +12,6 @@ pub mod clock;
 pub mod cluster;
 pub mod kube;
 pub mod model;
+pub mod sandbox;
 pub mod scheduler;
 pub mod store;

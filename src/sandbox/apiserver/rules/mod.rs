@@ -1,0 +1,201 @@
+//! The few rules that no schema holds, one file each, chosen by group and plural name.
+//!
+//! Everything else in this server is generic. A rule works on objects of the stored version.
+
+pub(crate) mod event;
+pub(crate) mod fields;
+pub(crate) mod job;
+pub(crate) mod kinds;
+pub(crate) mod metadata;
+pub(crate) mod names;
+pub(crate) mod namespace;
+pub(crate) mod node;
+pub(crate) mod pod;
+pub(crate) mod pod_admission;
+pub(crate) mod pod_update;
+pub(crate) mod priority;
+pub(crate) mod quantity;
+pub(crate) mod quota;
+pub(crate) mod secret;
+pub(crate) mod service;
+pub(crate) mod workload;
+
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::error::Error;
+use super::field::FieldError;
+use super::meta;
+use super::store::Transaction;
+use super::verbs::update::count_generation;
+
+/// The status of a new object is not the client's to set.
+pub(crate) fn drop_status(call: &Call, object: &mut Value) {
+    if kinds::drops_status_on_create(call)
+        && let Value::Object(map) = object
+    {
+        map.remove("status");
+    }
+}
+
+/// What the strategies' `PrepareForCreate` and the mutating admission do to a new object.
+pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Error> {
+    let key = call.resource.rule_key();
+    if kinds::drops_status_on_create(call) && object.get("status").is_none() {
+        object["status"] = workload::new_status(key);
+    }
+    if kinds::counts_generation(key) {
+        meta::set(object, "generation", Some(json!(1)));
+    } else {
+        meta::set(object, "generation", None);
+    }
+    match key {
+        ("", "pods") => {
+            pod_admission::admit(call, object)?;
+            pod::prepare_create(object, call.now);
+        }
+        ("", "namespaces") => namespace::prepare_create(object),
+        ("", "nodes") => node::prepare_create(object),
+        ("", "services") => service::prepare_create(call, object),
+        ("", "secrets") => secret::prepare(object),
+        ("batch", "jobs") => {
+            let uid = meta::uid(object).to_owned();
+            job::prepare_create(object, &uid);
+        }
+        ("scheduling.k8s.io", "priorityclasses") => priority::check_class(call, object)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What makes a new object invalid.
+pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
+    let key = call.resource.rule_key();
+    let mut errors = metadata::validate_name(key, object);
+    errors.extend(metadata::validate(object));
+    match key {
+        ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
+        _ => errors.extend(workload::validate(key, object)),
+    }
+    errors
+}
+
+/// The last checks of a creation, under the store's lock.
+pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) -> Result<(), Error> {
+    if call.resource.facts.namespaced {
+        namespace::admit(call, tx, object)?;
+    }
+    if call.resource.rule_key() == ("", "pods") {
+        quota::admit_pod(call, tx, object)?;
+    }
+    Ok(())
+}
+
+/// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
+pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
+    let key = call.resource.rule_key();
+    let restore = |new: &mut Value, field: &str| {
+        if let Value::Object(map) = new {
+            match live.get(field) {
+                Some(value) => {
+                    map.insert(field.to_owned(), value.clone());
+                }
+                None => {
+                    map.remove(field);
+                }
+            }
+        }
+    };
+    match call.path.subresource.as_str() {
+        "status" => {
+            let fields: Vec<String> = [live, &*new]
+                .iter()
+                .filter_map(|o| o.as_object())
+                .flat_map(|map| map.keys().cloned())
+                .filter(|f| f != "status" && f != "metadata")
+                .collect();
+            for field in fields {
+                restore(new, &field);
+            }
+            match key {
+                ("apps", "deployments") => {
+                    let labels = live["metadata"].get("labels").cloned();
+                    meta::set(new, "labels", labels);
+                }
+                ("", "pods") => pod::prepare_status(live, new),
+                _ => {}
+            }
+        }
+        "finalize" => {
+            let finalizers = new["spec"].get("finalizers").cloned();
+            restore(new, "status");
+            restore(new, "spec");
+            let spec = meta::map_mut(new, "spec");
+            match finalizers {
+                Some(finalizers) => spec.insert("finalizers".to_owned(), finalizers),
+                None => spec.remove("finalizers"),
+            };
+        }
+        "ephemeralcontainers" | "resize" => {
+            restore(new, "status");
+            pod_update::prepare_subresource(live, new, &call.path.subresource);
+            count_generation(live, new, live.get("spec") != new.get("spec"));
+        }
+        _ => {
+            if kinds::has_status_subresource(call) {
+                restore(new, "status");
+            }
+            if key == ("", "secrets") {
+                secret::prepare(new);
+            }
+            if key == ("", "namespaces") {
+                namespace::prepare_update(live, new);
+            }
+            if kinds::counts_generation(key) {
+                let changed = kinds::desired_parts(key)
+                    .iter()
+                    .any(|f| live.get(f) != new.get(f));
+                let changed = changed
+                    || (key == ("apps", "deployments")
+                        && live["metadata"].get("annotations")
+                            != new["metadata"].get("annotations"));
+                count_generation(live, new, changed);
+            }
+        }
+    }
+}
+
+/// What makes a change invalid.
+pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<FieldError> {
+    let key = call.resource.rule_key();
+    match (key, call.path.subresource.as_str()) {
+        (("", "pods"), "") => pod_update::validate(live, new),
+        (("", "pods"), "status") => pod_update::validate_status(live, new),
+        (("", "nodes"), "") => node::validate_update(live, new),
+        (_, "" | "scale") => {
+            let mut errors = workload::validate(key, new);
+            errors.extend(workload::validate_update(key, live, new));
+            errors
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a deleted object that was just changed has nothing left to wait for.
+pub(crate) fn may_vanish(object: &Value) -> bool {
+    meta::is_deleting(object)
+        && meta::finalizers(object).is_empty()
+        && meta::int(object, &["metadata", "deletionGracePeriodSeconds"]).unwrap_or(0) == 0
+        && namespace::may_vanish(object)
+}
+
+/// What follows from a change in the same transaction.
+pub(crate) fn after_change(call: &Call, tx: &mut Transaction<'_>, object: &Value) {
+    if matches!(call.resource.rule_key(), ("", "pods" | "resourcequotas")) {
+        quota::refresh(call, tx, meta::namespace(object));
+    }
+    if call.resource.rule_key() == ("", "events") {
+        let revision = meta::resource_version(object).parse().unwrap_or(1);
+        event::expire(call, tx, revision);
+    }
+}

@@ -1,0 +1,69 @@
+//! Services: a cluster IP and node ports of their own.
+//!
+//! Source: `pkg/registry/core/service/storage/alloc.go`. Nothing routes to them here.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::sandbox::apiserver::call::Call;
+use crate::sandbox::apiserver::meta;
+
+/// How often a free number is looked for among the taken ones.
+const TRIES: usize = 64;
+
+/// Gives a new service what it did not bring along.
+pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
+    let kind = meta::text(object, &["spec", "type"]).to_owned();
+    if kind == "ExternalName" {
+        return;
+    }
+    let existing = call.server.store.list(call.resource.collection, "").objects;
+    let given = meta::text(object, &["spec", "clusterIP"]).to_owned();
+    let ip = if given.is_empty() {
+        free_ip(call, existing.iter().map(|(_, o)| &o.value))
+    } else {
+        given
+    };
+    let taken: HashSet<i64> = existing
+        .iter()
+        .flat_map(|(_, o)| meta::list(&o.value, &["spec", "ports"]))
+        .filter_map(|port| meta::int(port, &["nodePort"]))
+        .collect();
+    let spec = meta::map_mut(object, "spec");
+    spec.insert("clusterIPs".to_owned(), json!([ip]));
+    spec.insert("clusterIP".to_owned(), json!(ip));
+    spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
+    spec.entry("ipFamilyPolicy")
+        .or_insert_with(|| json!("SingleStack"));
+    spec.entry("internalTrafficPolicy")
+        .or_insert_with(|| json!("Cluster"));
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        spec.entry("externalTrafficPolicy")
+            .or_insert_with(|| json!("Cluster"));
+        if let Some(Value::Array(ports)) = spec.get_mut("ports") {
+            for port in ports.iter_mut().filter_map(Value::as_object_mut) {
+                let free = (0..TRIES)
+                    .map(|_| 30_000 + (call.server.random() % 2_768).cast_signed())
+                    .find(|p| !taken.contains(p));
+                if let Some(free) = free {
+                    port.entry("nodePort").or_insert(json!(free));
+                }
+            }
+        }
+    }
+}
+
+fn free_ip<'a>(call: &Call, services: impl Iterator<Item = &'a Value>) -> String {
+    let taken: HashSet<&str> = services
+        .map(|s| meta::text(s, &["spec", "clusterIP"]))
+        .collect();
+    let draw = || {
+        let [.., high, low] = call.server.random().to_be_bytes();
+        format!("10.{}.{high}.{}", 96 + high % 16, low.max(2))
+    };
+    (0..TRIES)
+        .map(|_| draw())
+        .find(|ip| !taken.contains(ip.as_str()))
+        .unwrap_or_else(draw)
+}

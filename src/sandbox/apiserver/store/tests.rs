@@ -1,0 +1,103 @@
+use serde_json::json;
+
+use super::*;
+
+const PODS: CollectionId = CollectionId(0);
+
+fn put(store: &Store, namespace: &str, name: &str, spec: i64) -> u64 {
+    let value =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec});
+    store.write(|tx| tx.put(PODS, Key::new(namespace, name), value).revision)
+}
+
+fn names(snapshot: &Snapshot) -> Vec<String> {
+    snapshot
+        .objects
+        .iter()
+        .map(|(k, o)| format!("{}={}", k.name, o.value["spec"]))
+        .collect()
+}
+
+#[test]
+fn revisions_are_global_and_stamped() {
+    let store = Store::new(2, 10);
+    assert_eq!(put(&store, "a", "x", 1), 2);
+    let other = store.write(|tx| tx.put(CollectionId(1), Key::new("", "n"), json!({})));
+    assert_eq!(other.value["metadata"]["resourceVersion"], "3");
+    let gone = store
+        .write(|tx| tx.remove(PODS, &Key::new("a", "x")))
+        .unwrap();
+    assert_eq!(gone.value["metadata"]["resourceVersion"], "4");
+    assert_eq!(store.revision(), 4);
+    assert!(
+        store
+            .write(|tx| tx.remove(PODS, &Key::new("a", "x")))
+            .is_none()
+    );
+    assert_eq!(store.revision(), 4);
+}
+
+#[test]
+fn lists_the_past_by_undoing_the_log() {
+    let store = Store::new(1, 10);
+    put(&store, "a", "b", 1);
+    put(&store, "a", "d", 1);
+    let then = put(&store, "b", "z", 1);
+    put(&store, "a", "d", 2);
+    put(&store, "a", "a", 1);
+    store.write(|tx| tx.remove(PODS, &Key::new("a", "b")));
+    store.write(|tx| tx.remove(PODS, &Key::new("b", "z")));
+    let all = |_: &Object| true;
+    let (past, rest) = store.list_at(PODS, "", None, then, all, 100).unwrap();
+    assert_eq!(
+        (names(&past), rest),
+        (vec!["b=1".into(), "d=1".into(), "z=1".into()], 0)
+    );
+    let (page, rest) = store.list_at(PODS, "", None, then, all, 2).unwrap();
+    assert_eq!((names(&page), rest), (vec!["b=1".into(), "d=1".into()], 1));
+    let start = &page.objects[1].0;
+    let (page, _) = store.list_at(PODS, "", Some(start), then, all, 2).unwrap();
+    assert_eq!(names(&page), ["z=1"]);
+    let (namespaced, _) = store.list_at(PODS, "a", None, then, all, 9).unwrap();
+    assert_eq!(names(&namespaced), ["b=1", "d=1"]);
+    assert_eq!(names(&store.list(PODS, "")), ["a=1", "d=2"]);
+}
+
+#[tokio::test]
+async fn watchers_see_each_event_once_and_learn_when_they_are_late() {
+    let store = Store::new(1, 3);
+    let (snapshot, mut sub) = store.list_and_subscribe(PODS, "");
+    assert!(snapshot.objects.is_empty());
+    put(&store, "a", "x", 1);
+    put(&store, "a", "x", 2);
+    sub.changed().await;
+    let (events, seen) = store.poll(&mut sub, 1).unwrap();
+    assert_eq!((events[0].change, seen), (Change::Added, 2));
+    let (events, seen) = store.poll(&mut sub, 10).unwrap();
+    assert_eq!(
+        (events.len(), events[0].change, seen),
+        (1, Change::Modified, 3)
+    );
+    for i in 0..4 {
+        put(&store, "a", "x", i);
+    }
+    assert_eq!(store.poll(&mut sub, 10).unwrap_err(), Lagged);
+    assert_eq!(store.subscribe(PODS, 3).unwrap_err(), TooOld { oldest: 4 });
+    let mut sub = store.subscribe(PODS, 5).unwrap();
+    assert_eq!(store.poll(&mut sub, 10).unwrap().0.len(), 2);
+    assert!(store.list_at(PODS, "", None, 3, |_| true, 1).is_err());
+}
+
+#[test]
+fn bodies_leave_the_type_out_and_lines_put_it_in_front() {
+    let store = Store::new(1, 3);
+    put(&store, "a", "x", 1);
+    let sub = &mut store.subscribe(PODS, 0).unwrap();
+    let (events, _) = store.poll(sub, 1).unwrap();
+    let line = events[0].line("\"kind\":\"Pod\",\"apiVersion\":\"v1\"");
+    assert_eq!(
+        std::str::from_utf8(&line).unwrap(),
+        "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"2\"},\"spec\":1}}\n"
+    );
+    assert_eq!(&object::body(&json!({"kind": "Pod"}))[..], b"{}");
+}

@@ -1,0 +1,9 @@
+//! The verbs on whole objects and collections; nothing here is written per kind.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod patch;
+pub(crate) mod update;
+pub(crate) mod watch;

@@ -1,0 +1,299 @@
+//! `patch`: JSON patch, merge patch, strategic merge patch and server-side apply.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::create::create_object;
+use super::update::{Changed, change};
+use crate::sandbox::apiserver::call::{Call, FieldValidation};
+use crate::sandbox::apiserver::error::Error;
+use crate::sandbox::apiserver::field::FieldError;
+use crate::sandbox::apiserver::json_error::syntax_error;
+use crate::sandbox::apiserver::meta;
+use crate::sandbox::apiserver::reply::Reply;
+use crate::sandbox::apiserver::store::Object;
+use crate::sandbox::types::{
+    ApplyError, decode, prune_and_check, server_side_apply, strategic_merge, table,
+};
+
+/// Operations that one JSON patch may have (`maxJSONPatchOperations`).
+const MAX_OPERATIONS: usize = 10_000;
+
+/// A patch, parsed once and applied to whatever is live.
+pub(crate) enum Patch {
+    Json(json_patch::Patch),
+    Merge(Value),
+    Strategic(Value),
+}
+
+impl Patch {
+    /// Parses the body by its content type; `None` for server-side apply.
+    pub(crate) fn parse(call: &Call) -> Result<Option<Self>, Error> {
+        let body = &call.body;
+        let strategic = call.content_type == "application/strategic-merge-patch+json";
+        let object = || -> Result<Value, Error> {
+            if let Some(error) = syntax_error(body) {
+                let prefix = if strategic {
+                    ""
+                } else {
+                    "error decoding patch: "
+                };
+                return Err(Error::bad_request(format!("{prefix}{error}")));
+            }
+            let value: Value = serde_json::from_slice(body)
+                .map_err(|error| Error::bad_request(format!("error decoding patch: {error}")))?;
+            if value.is_object() {
+                Ok(value)
+            } else {
+                Err(Error::bad_request(
+                    "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}",
+                ))
+            }
+        };
+        match call.content_type.as_str() {
+            "application/json-patch+json" => {
+                if let Some(error) = syntax_error(body) {
+                    return Err(Error::bad_request(format!("error decoding patch: {error}")));
+                }
+                if body.trim_ascii_start().first() == Some(&b'{') {
+                    return Err(Error::bad_request(
+                        "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+                    ));
+                }
+                let patch: json_patch::Patch = serde_json::from_slice(body).map_err(|error| {
+                    Error::bad_request(format!("error decoding patch: {error}"))
+                })?;
+                if patch.0.len() > MAX_OPERATIONS {
+                    return Err(Error::too_large());
+                }
+                Ok(Some(Self::Json(patch)))
+            }
+            "application/merge-patch+json" => Ok(Some(Self::Merge(object()?))),
+            "application/strategic-merge-patch+json" => Ok(Some(Self::Strategic(object()?))),
+            "application/apply-patch+yaml" => Ok(None),
+            _ => Err(Error::unsupported_media_type()),
+        }
+    }
+
+    /// The patched document.
+    pub(crate) fn apply(&self, schema: &str, live: &Value) -> Result<Value, Error> {
+        match self {
+            Self::Json(patch) => {
+                let mut new = live.clone();
+                json_patch::patch(&mut new, patch).map_err(|_| Error::unprocessable())?;
+                Ok(new)
+            }
+            Self::Merge(patch) => {
+                let mut new = live.clone();
+                json_patch::merge(&mut new, patch);
+                Ok(new)
+            }
+            Self::Strategic(patch) => strategic_merge(table(), schema, live, patch)
+                .map_err(|error| Error::bad_request(error.to_string())),
+        }
+    }
+}
+
+/// A patched document that is no object of the kind; the real server shows all of it.
+fn patch_error(object: &Value, why: &str) -> Error {
+    let error = FieldError::invalid("patch", object.to_string(), why);
+    Error::invalid("", "", "", &[error])
+}
+
+/// Drops unknown fields of a patched object and reports them as the client wishes.
+pub(crate) fn check(call: &Call, schema: &str, object: &mut Value) -> Result<(), Error> {
+    if !object.is_object() {
+        return Err(patch_error(object, "the patched document is no object"));
+    }
+    let unknown =
+        prune_and_check(table(), schema, object).map_err(|e| patch_error(object, &e.to_string()));
+    let unknown = unknown?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    match call.field_validation()? {
+        FieldValidation::Ignore => Ok(()),
+        FieldValidation::Warn => {
+            call.warn(unknown);
+            Ok(())
+        }
+        FieldValidation::Strict => Err(patch_error(
+            object,
+            &format!("strict decoding error: {}", unknown.join(", ")),
+        )),
+    }
+}
+
+pub(crate) fn patch(call: &Call) -> Result<Reply, Error> {
+    match Patch::parse(call)? {
+        Some(patch) => {
+            let facts = call.resource.facts;
+            let patched = change(call, |live| {
+                let mut object = patch.apply(&facts.schema, live)?;
+                check(call, &facts.schema, &mut object)?;
+                same_identity(call, &object)?;
+                Ok(Changed {
+                    object,
+                    tracked: false,
+                })
+            })?;
+            Ok(call.object(200, &patched))
+        }
+        None => {
+            let (code, applied) = apply(call)?;
+            Ok(call.object(code, &applied))
+        }
+    }
+}
+
+/// A patch may not turn an object into another one.
+fn same_identity(call: &Call, object: &Value) -> Result<(), Error> {
+    let facts = call.resource.facts;
+    let kind = meta::text(object, &["kind"]);
+    let api_version = meta::text(object, &["apiVersion"]);
+    if kind != facts.kind || api_version != call.resource.api_version {
+        let why = format!(
+            "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        );
+        return Err(patch_error(object, &why));
+    }
+    let mut errors = Vec::new();
+    if meta::name(object) != call.path.name {
+        errors.push(format!(
+            "the name of the object ({}) does not match the name on the URL ({})",
+            meta::name(object),
+            call.path.name
+        ));
+    }
+    if facts.namespaced && meta::namespace(object) != call.path.namespace {
+        errors.push(format!(
+            "the namespace of the object ({}) does not match the namespace on the request ({})",
+            meta::namespace(object),
+            call.path.namespace
+        ));
+    }
+    match errors.into_iter().next() {
+        Some(error) => Err(Error::bad_request(error)),
+        None => Ok(()),
+    }
+}
+
+/// Server-side apply: creates the object if it is missing.
+fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
+    let facts = call.resource.facts;
+    let manager = call.query.get("fieldManager").to_owned();
+    if manager.is_empty() {
+        let error = FieldError::required("fieldManager", "is required for apply patch");
+        return Err(Error::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
+    }
+    let force = call.query.flag("force").unwrap_or(false);
+    let decoded = decode(table(), &facts.schema, "application/yaml", &call.body)
+        .map_err(|error| Error::bad_request(format!("error decoding YAML: {error}")))?;
+    let mut applied = decoded.object;
+    if !decoded.strict_errors.is_empty() {
+        match call.field_validation()? {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => call.warn(decoded.strict_errors),
+            FieldValidation::Strict => {
+                return Err(Error::bad_request(format!(
+                    "failed to create typed patch object ({}/{}; {}, Kind={}): {}",
+                    call.path.namespace,
+                    call.path.name,
+                    call.resource.api_version,
+                    facts.kind,
+                    decoded.strict_errors.join(", ")
+                )));
+            }
+        }
+    }
+    let kind = meta::text(&applied, &["kind"]);
+    let api_version = meta::text(&applied, &["apiVersion"]);
+    if kind != facts.kind || api_version != call.resource.api_version {
+        return Err(Error::bad_request(format!(
+            "invalid object type: {}, Kind={kind}",
+            if api_version.contains('/') {
+                api_version.to_owned()
+            } else {
+                format!("/{api_version}")
+            }
+        )));
+    }
+    if applied["metadata"]
+        .get("managedFields")
+        .is_some_and(|f| !f.is_null())
+    {
+        return Err(Error::bad_request("metadata.managedFields must be nil"));
+    }
+    let name = meta::name(&applied).to_owned();
+    if !name.is_empty() && name != call.path.name {
+        return Err(Error::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.path.name
+        )));
+    }
+    meta::set(
+        &mut applied,
+        "name",
+        Some(Value::String(call.path.name.clone())),
+    );
+    if facts.namespaced {
+        meta::set(
+            &mut applied,
+            "namespace",
+            Some(Value::String(call.path.namespace.clone())),
+        );
+    }
+    let merge = |live: Option<&Value>| {
+        server_side_apply(
+            table(),
+            &facts.schema,
+            live,
+            &applied,
+            &manager,
+            force,
+            call.now,
+        )
+        .map_err(apply_error)
+    };
+    if call.live().is_ok() || !call.path.subresource.is_empty() {
+        let changed = change(call, |live| {
+            Ok(Changed {
+                object: merge(Some(live))?,
+                tracked: true,
+            })
+        })?;
+        return Ok((200, changed));
+    }
+    if !meta::uid(&applied).is_empty() {
+        let why = format!(
+            "Precondition failed: UID in precondition: {}, UID in object meta: ",
+            meta::uid(&applied)
+        );
+        return Err(Error::conflict(
+            call.resource.group_resource(),
+            &call.path.name,
+            &why,
+        ));
+    }
+    let object = merge(None)?;
+    let fields = object["metadata"].get("managedFields").cloned();
+    let created = create_object(call, object, |new| {
+        meta::set(new, "managedFields", fields.clone())
+    })?;
+    Ok((201, created))
+}
+
+fn apply_error(error: ApplyError) -> Error {
+    let message = error.to_string();
+    match error {
+        ApplyError::Conflicts(conflicts) => {
+            let causes = conflicts
+                .into_iter()
+                .map(|c| (c.message, c.field))
+                .collect();
+            Error::apply_conflict(message, causes)
+        }
+        ApplyError::ManagedFields | ApplyError::NotAnObject => Error::bad_request(message),
+    }
+}
