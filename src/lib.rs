@@ -8,6 +8,9 @@
 //! `actions`; `sandbox` is known to `cli`, tests and benches alone.
 
 pub mod actions;
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod kube;

@@ -1,0 +1,101 @@
+//! What callers touch: JSON-RPC, the event stream, health, metrics.
+//!
+//! This module decodes, validates what needs no cluster, and encodes; it keeps nothing. Actions belong
+//! to [`crate::actions`], events to [`crate::store`].
+//!
+//! | path | what |
+//! |---|---|
+//! | `POST /rpc` | actions: JSON-RPC 1.0 as the original speaks it ([`rpc`]) |
+//! | `GET /events` | how actions go, as server-sent events ([`events`]) |
+//! | `GET /livez`, `/readyz`, `/healthz` | health ([`health`]) |
+//! | `GET /metrics` | OpenMetrics ([`metrics`]) |
+//! | `GET /` | this list |
+
+pub mod events;
+pub mod health;
+pub mod metrics;
+pub mod rpc;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+pub use health::Check;
+pub use metrics::ApiMetrics;
+
+use crate::actions::Facade;
+use crate::store::Store;
+
+/// Set wherever the original sets it: a browser shall not guess the content's type.
+const NOSNIFF: [(HeaderName, &str); 1] = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Takes the actions.
+    pub facade: Arc<dyn Facade>,
+    /// Read for `/events` alone.
+    pub store: Arc<dyn Store>,
+    /// What `/readyz` asks, in this order.
+    pub readiness: Arc<[Check]>,
+    /// What `/metrics` shows. Register [`ApiMetrics`] and all other metrics before it is shared.
+    pub registry: Arc<Registry>,
+    /// Counted by the handlers.
+    pub metrics: ApiMetrics,
+    /// Ends the event streams, so that a graceful shutdown need not wait for their readers.
+    pub shutdown: CancellationToken,
+}
+
+/// All paths.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/rpc", any(rpc::serve))
+        .route("/events", get(events::serve))
+        .route("/livez", get(health::live))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(expose_metrics))
+        .route("/", get(index))
+        .fallback(not_found)
+        .with_state(state)
+}
+
+async fn expose_metrics(State(state): State<ApiState>) -> Response {
+    match metrics::expose(&state.registry) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => plain_text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+async fn index() -> Response {
+    let text = concat!(
+        "wam ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n\
+         POST /rpc      JSON-RPC: action.Create, action.Delete, action.Move, action.Swap, action.Get, action.List\n\
+         GET  /events   how actions go, as server-sent events (?actionId=ID, Last-Event-ID)\n\
+         GET  /livez    whether this process answers\n\
+         GET  /readyz   whether it can do its work (?verbose)\n\
+         GET  /metrics  OpenMetrics\n"
+    );
+    plain_text(StatusCode::OK, text)
+}
+
+/// As Go's `http.NotFound`, which callers of the original see.
+async fn not_found() -> Response {
+    let text = plain_text(StatusCode::NOT_FOUND, "404 page not found\n");
+    (NOSNIFF, text).into_response()
+}
+
+/// A plain text, with the content type that Go's `net/http` gives it.
+fn plain_text(status: StatusCode, text: impl Into<Body>) -> Response {
+    let kind = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
+    (status, [kind], text.into()).into_response()
+}

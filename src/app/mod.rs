@@ -1,0 +1,380 @@
+//! The composition root: builds the parts, supervises their tasks, orders the shutdown.
+//!
+//! Shutdown goes against the flow: first no new requests, then the executor stops its steps where they wait,
+//! then the scheduler finishes its binds and gives the lease back, then the watches end.
+
+mod apiserver;
+mod placement;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
+use crate::api::{ApiMetrics, ApiState, Check, router};
+use crate::clock;
+use crate::cluster::Cache;
+use crate::kube::{
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, Clients, LeaderElection,
+    LeaseOptions, Metrics as KubeMetrics, Watches,
+};
+use crate::scheduler::ports::{AlwaysLeads, Leadership};
+use crate::scheduler::{self, Scheduler};
+use crate::store::Store;
+
+use placement::SchedulerPlacement;
+
+/// How many changes of the cluster may wait for the cache.
+const CHANGES: usize = 4096;
+/// How long callers may take to hang up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {problem}; choose another with --listen")]
+    Listen {
+        /// The address asked for.
+        address: String,
+        /// Why not.
+        problem: std::io::Error,
+    },
+    /// The election's times contradict each other.
+    #[error("leader election: {0}")]
+    Lease(String),
+    /// The scheduler's profile makes no sense.
+    #[error("scheduler profile: {0}")]
+    Profile(String),
+}
+
+/// Which parts run, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to serve JSON-RPC and events; `None`: nowhere.
+    pub listen: Option<String>,
+    /// Carry actions out.
+    pub executor: bool,
+    /// Schedule pods.
+    pub scheduler: bool,
+    /// Stand for election before scheduling.
+    pub lease: Option<LeaseOptions>,
+    /// The pods that name this are ours.
+    pub scheduler_name: String,
+    /// Names this process among others: in the store, the lease and events.
+    pub identity: String,
+    /// How long an action stays with an executor that is silent.
+    pub executor_lease: Duration,
+    /// Of the random choices.
+    pub seed: u64,
+}
+
+/// The running program.
+pub struct App {
+    address: Option<SocketAddr>,
+    cache: Arc<Cache>,
+    failed: CancellationToken,
+    api: Stage,
+    executor: Stage,
+    scheduler: Stage,
+    watches: Stage,
+}
+
+/// Tasks that stop together.
+struct Stage {
+    stop: CancellationToken,
+    failed: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Stage {
+    /// `failed` is cancelled when a task of it ends before it is told to, by a panic too.
+    fn new(failed: &CancellationToken) -> Self {
+        Self {
+            stop: CancellationToken::new(),
+            failed: failed.clone(),
+            tasks: Vec::new(),
+        }
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let (stop, guard) = (self.stop.clone(), self.failed.clone().drop_guard());
+        self.tasks.push(tokio::spawn(async move {
+            task.await;
+            if stop.is_cancelled() {
+                guard.disarm();
+            } else {
+                tracing::error!("a part of the program ended although nobody stopped it");
+            }
+        }));
+    }
+
+    async fn end(self, name: &str) {
+        self.stop.cancel();
+        let all = async {
+            for task in self.tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(part = name, %error, "a task died");
+                }
+            }
+        };
+        if clock::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!(part = name, "did not stop in time");
+        }
+    }
+}
+
+impl App {
+    /// Builds the parts and starts them.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing is left running then.
+    pub async fn start(
+        settings: Settings,
+        clients: Clients,
+        kube_metrics: KubeMetrics,
+        mut registry: Registry,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, Error> {
+        let listener = match &settings.listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let address = listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let cache = Cache::new();
+        let failed = CancellationToken::new();
+        let mut watches = Stage::new(&failed);
+        let running = feed(&mut watches, &clients, &kube_metrics, &cache, settings.seed);
+
+        let (answers, probing) = apiserver::probe(Arc::clone(&clients.lease), watches.stop.clone());
+        watches.spawn(probing);
+
+        let (leadership, election) = leadership(&settings, &clients)?;
+        let (sink, events) = ApiEvents::spawn(
+            Arc::clone(&clients.reports),
+            kube_metrics,
+            settings.identity.clone(),
+            watches.stop.clone(),
+        );
+        watches.tasks.push(events);
+        let scheduler_metrics = scheduler::Metrics::register(&mut registry);
+        let mut scheduling = Stage::new(&failed);
+        if settings.scheduler {
+            let scheduler = Scheduler::new(
+                scheduler::Options {
+                    scheduler_name: settings.scheduler_name.clone(),
+                    seed: settings.seed,
+                    ..scheduler::Options::default()
+                },
+                Arc::clone(&cache),
+                Arc::clone(&store),
+                scheduler::Ports {
+                    binder: Arc::new(ApiBinder::new(
+                        Arc::clone(&clients.binds),
+                        Arc::clone(&leadership),
+                    )),
+                    status: Arc::new(ApiPodStatus::new(Arc::clone(&clients.reports))),
+                    events: Arc::new(sink),
+                    owners: Arc::new(ApiOwners::new(Arc::clone(&clients.reports))),
+                    leadership: Arc::clone(&leadership),
+                },
+                scheduler_metrics,
+            )
+            .map_err(|error| Error::Profile(error.to_string()))?;
+            let (stop, seed) = (scheduling.stop.clone(), settings.seed);
+            // The lease is given back only when no bind is under way any more.
+            let resign = CancellationToken::new();
+            if let Some(election) = election {
+                let resign = resign.clone();
+                let stopping = scheduling.stop.clone();
+                scheduling.spawn(async move {
+                    election.run(resign, seed).await;
+                    // It ends after the scheduler: what ended that is told by that.
+                    stopping.cancelled().await;
+                });
+            }
+            scheduling.spawn(async move {
+                // Dropped at a panic too: a scheduler that is no more must not keep the lease.
+                let _resign = resign.drop_guard();
+                Box::pin(scheduler.run(stop)).await;
+            });
+        }
+
+        let parts = Parts {
+            store: Arc::clone(&store),
+            cluster: Arc::new(ApiCluster::new(Arc::clone(&clients.actions))),
+            view: cache.clone(),
+            placement: Arc::new(
+                SchedulerPlacement::new(Arc::clone(&cache), &settings.scheduler_name)
+                    .map_err(Error::Profile)?,
+            ),
+        };
+        let mut executing = Stage::new(&failed);
+        if settings.executor {
+            let mut executor = ExecutorSettings::new(settings.identity.clone());
+            executor.lease = settings.executor_lease;
+            let executor = Executor::new(parts.clone(), executor);
+            let stop = executing.stop.clone();
+            executing.spawn(Box::pin(executor.run(stop)));
+        }
+
+        let mut serving = Stage::new(&failed);
+        if let Some(listener) = listener {
+            let state = ApiState {
+                facade: Arc::new(Service::new(parts, vec![settings.scheduler_name.clone()])),
+                store: Arc::clone(&store),
+                readiness: checks(&store, answers, &running, &cache).into(),
+                metrics: ApiMetrics::register(&mut registry),
+                registry: Arc::new(registry),
+                shutdown: serving.stop.clone(),
+            };
+            let stop = serving.stop.clone();
+            serving.spawn(async move {
+                let served = axum::serve(listener, router(state))
+                    .with_graceful_shutdown(async move { stop.cancelled().await })
+                    .await;
+                if let Err(error) = served {
+                    tracing::error!(%error, "the API ended");
+                }
+            });
+        }
+        Ok(Self {
+            address,
+            cache,
+            failed,
+            api: serving,
+            executor: executing,
+            scheduler: scheduling,
+            watches,
+        })
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Waits until the first lists are in.
+    pub async fn synced(&self) {
+        cache_synced(&self.cache).await;
+    }
+
+    /// Waits until a part of the program has ended although nobody stopped it: the others should end too.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Stops everything, in order.
+    pub async fn stop(self) {
+        self.api.end("api").await;
+        self.executor.end("executor").await;
+        self.scheduler.end("scheduler").await;
+        self.watches.end("watches").await;
+    }
+}
+
+async fn cache_synced(cache: &Cache) {
+    let mut changes = cache.changes();
+    while !cache.synced() {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(address: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|problem| Error::Listen {
+            address: address.to_owned(),
+            problem,
+        })
+}
+
+/// Starts the watches and the one task that writes the cache.
+fn feed(
+    stage: &mut Stage,
+    clients: &Clients,
+    metrics: &KubeMetrics,
+    cache: &Arc<Cache>,
+    seed: u64,
+) -> Watches {
+    let (sender, mut changes) = mpsc::channel(CHANGES);
+    let running = Watches::spawn(&clients.watch, &sender, metrics, &stage.stop, seed);
+    drop(sender);
+    let cache = Arc::clone(cache);
+    stage.spawn(async move {
+        while let Some(change) = changes.recv().await {
+            cache.apply(change);
+        }
+    });
+    let watches = running.clone();
+    stage.spawn(async move { watches.stopped().await });
+    running
+}
+
+type Election = (Arc<dyn Leadership>, Option<Arc<LeaderElection>>);
+
+fn leadership(settings: &Settings, clients: &Clients) -> Result<Election, Error> {
+    let Some(lease) = settings.lease.clone().filter(|_| settings.scheduler) else {
+        return Ok((Arc::new(AlwaysLeads), None));
+    };
+    let election = LeaderElection::new(Arc::clone(&clients.lease), lease)
+        .map_err(|error| Error::Lease(error.to_string()))?;
+    let election = Arc::new(election);
+    Ok((Arc::clone(&election) as Arc<dyn Leadership>, Some(election)))
+}
+
+fn checks(
+    store: &Arc<dyn Store>,
+    answers: watch::Receiver<apiserver::Answer>,
+    watches: &Watches,
+    cache: &Arc<Cache>,
+) -> Vec<Check> {
+    let store = Arc::clone(store);
+    let mut checks = vec![Check::new("store", move || {
+        let store = Arc::clone(&store);
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    })];
+    checks.push(Check::new("apiserver", move || {
+        let answer = answers.borrow().clone();
+        async move { answer }
+    }));
+    let watches = watches.clone();
+    checks.push(Check::new("watches", move || {
+        let ailing: Vec<String> = watches
+            .health()
+            .iter()
+            .filter(|health| !health.is_well())
+            .map(|health| format!("{health:?}"))
+            .collect();
+        async move {
+            if ailing.is_empty() {
+                Ok(())
+            } else {
+                Err(ailing.join("; "))
+            }
+        }
+    }));
+    let cache = Arc::clone(cache);
+    checks.push(Check::new("cache-sync", move || {
+        let synced = cache.synced();
+        async move {
+            if synced {
+                Ok(())
+            } else {
+                Err("the first lists are not complete".to_owned())
+            }
+        }
+    }));
+    checks
+}

@@ -1,0 +1,202 @@
+//! `wam sandbox`: a cluster in the process, with everything of ours running on it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use prometheus_client::registry::Registry;
+
+use super::config::StoreChoice;
+use super::failures::FailureFlags;
+use super::{apply, duration, serve, signals};
+use crate::app::{self, App};
+use crate::kube::{ClientOptions, Clients, LeaseOptions, Metrics};
+use crate::model::names::DEFAULT_SCHEDULER_NAME;
+use crate::sandbox::cluster::NODE_PREFIX;
+use crate::sandbox::{Cluster, ClusterOptions};
+
+/// The Deployments of the walk.
+const WORKLOADS: [&str; 2] = [
+    include_str!("../../deploy/test/test-a.yaml"),
+    include_str!("../../deploy/test/test-b.yaml"),
+];
+
+/// Runs a whole cluster in this process: API server, controllers, kubelets, and all of wam.
+///
+/// It needs nothing else installed and no root. It is for trying things out and for tests: everything is
+/// gone when it ends.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    wam sandbox\n  \
+    wam sandbox --nodes 100 --start-latency 0s --apply my-workloads.yaml\n  \
+    wam sandbox --never-ready 0.2 --seed 7          (a fifth of the pods never becomes Ready)\n  \
+    wam sandbox --redis redis://127.0.0.1:6379      (actions survive a restart)")]
+pub struct SandboxCommand {
+    /// How many nodes, besides the control plane's
+    #[arg(long, value_name = "N", default_value = "8")]
+    nodes: usize,
+    /// Where to serve JSON-RPC and events
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    listen: String,
+    /// Where the API server listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:16443")]
+    apiserver_listen: String,
+    /// Where to write the kubeconfig
+    #[arg(long, value_name = "PATH", default_value = "wam-sandbox.kubeconfig")]
+    kubeconfig: PathBuf,
+    /// Apply these manifests at the start; may be given several times
+    #[arg(long, value_name = "FILE")]
+    apply: Vec<PathBuf>,
+    /// From a pod's admission by its kubelet to its being Ready
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
+    start_latency: Duration,
+    /// From a pod's deletion to its end (never longer than its grace period)
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
+    stop_latency: Duration,
+    /// Keep actions in this Redis instead of in memory
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// Decides all that is random: names, ties, which pods misbehave
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: u64,
+    /// Only the cluster: no wam on it (run `wam serve` beside it)
+    #[arg(long)]
+    cluster_only: bool,
+    #[command(flatten)]
+    failures: FailureFlags,
+}
+
+/// Runs the command until it is told to stop.
+///
+/// # Errors
+/// When it cannot start; the text says what to do.
+pub async fn run(command: SandboxCommand) -> anyhow::Result<()> {
+    let shutdown = signals::shutdown();
+    let cluster = Box::pin(Cluster::start(ClusterOptions {
+        listen: command.apiserver_listen.clone(),
+        nodes: command.nodes,
+        start_latency: command.start_latency,
+        stop_latency: command.stop_latency,
+        failures: command.failures.failures(),
+        seed: command.seed,
+    }))
+    .await?;
+    let served = tokio::select! {
+        served = Box::pin(on(&cluster, &command)) => served,
+        () = shutdown.cancelled() => Ok(None),
+    };
+    let app = match served {
+        Ok(app) => app,
+        Err(error) => {
+            cluster.stop().await;
+            forget(&command.kubeconfig);
+            return Err(error);
+        }
+    };
+    let ended = match &app {
+        Some(app) => tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            () = app.failed() => Err(anyhow::anyhow!("a part of the program failed; the log says which")),
+        },
+        None => {
+            shutdown.cancelled().await;
+            Ok(())
+        }
+    };
+    println!("\nstopping");
+    if let Some(app) = app {
+        app.stop().await;
+    }
+    cluster.stop().await;
+    forget(&command.kubeconfig);
+    ended
+}
+
+/// The cluster that the file names is gone.
+fn forget(kubeconfig: &Path) {
+    if let Err(error) = std::fs::remove_file(kubeconfig) {
+        tracing::debug!(%error, "the kubeconfig was not removed");
+    }
+}
+
+/// Puts onto the cluster what belongs there, and starts ours.
+async fn on(cluster: &Cluster, command: &SandboxCommand) -> anyhow::Result<Option<App>> {
+    std::fs::write(&command.kubeconfig, cluster.kubeconfig())
+        .with_context(|| format!("cannot write {}", command.kubeconfig.display()))?;
+    for manifest in WORKLOADS {
+        apply::apply(&cluster.client(), manifest).await?;
+    }
+    for path in &command.apply {
+        for name in apply::apply_file(&cluster.client(), path).await? {
+            println!("applied {name}");
+        }
+    }
+    if command.cluster_only {
+        introduce(cluster, command, None);
+        return Ok(None);
+    }
+    let choice = match &command.redis {
+        Some(url) => StoreChoice::Redis(url.clone()),
+        None => StoreChoice::Memory,
+    };
+    let store = serve::open(&choice).await?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let options = ClientOptions {
+        seed: command.seed,
+        ..ClientOptions::default()
+    };
+    let clients = Clients::from_client(&cluster.client(), &options, &metrics);
+    let identity = "sandbox".to_owned();
+    let settings = app::Settings {
+        listen: Some(command.listen.clone()),
+        executor: true,
+        scheduler: true,
+        lease: Some(LeaseOptions::new(
+            "kube-system",
+            DEFAULT_SCHEDULER_NAME,
+            identity.clone(),
+        )),
+        scheduler_name: DEFAULT_SCHEDULER_NAME.to_owned(),
+        identity,
+        executor_lease: Duration::from_secs(10),
+        seed: command.seed,
+    };
+    let app = Box::pin(App::start(settings, clients, metrics, registry, store)).await?;
+    app.synced().await;
+    introduce(
+        cluster,
+        command,
+        app.address().map(|address| address.to_string()).as_deref(),
+    );
+    Ok(Some(app))
+}
+
+fn introduce(cluster: &Cluster, command: &SandboxCommand, rpc: Option<&str>) {
+    let kubeconfig =
+        std::fs::canonicalize(&command.kubeconfig).unwrap_or_else(|_| command.kubeconfig.clone());
+    println!(
+        "A cluster of {} nodes, API server on http://{}",
+        command.nodes + 1,
+        cluster.address()
+    );
+    println!("  export KUBECONFIG={}", kubeconfig.display());
+    println!("  kubectl get nodes");
+    let Some(rpc) = rpc else {
+        println!("Ctrl-C ends it.");
+        return;
+    };
+    let last = command.nodes.saturating_sub(1).min(7);
+    println!("Actions: JSON-RPC on http://{rpc}/rpc, events on http://{rpc}/events. Try:");
+    println!("  curl -N http://{rpc}/events &");
+    println!(
+        "  curl -H 'Content-Type: application/json' http://{rpc}/rpc -d '{{\"method\": \"action.Create\", \
+         \"params\": [{{\"workload\": {{\"namespace\": \"default\", \"apiVersion\": \"apps/v1\", \
+         \"kind\": \"Deployment\", \"name\": \"test-a\"}}, \"node\": {{\"name\": \"{NODE_PREFIX}{last}\"}}}}], \
+         \"id\": \"1\"}}'"
+    );
+    println!("  kubectl get pods -o wide");
+    println!("  wam move POD --node {NODE_PREFIX}0 --wait --server http://{rpc}");
+    println!("Ctrl-C ends it.");
+}
