@@ -9,6 +9,7 @@
 mod accounts;
 pub mod claim;
 pub mod consistency;
+pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
@@ -16,6 +17,7 @@ pub mod events;
 pub mod expectations;
 pub mod follow;
 pub mod garbage;
+pub mod history;
 pub mod informer;
 pub mod namespaces;
 pub mod nodes;
@@ -26,6 +28,7 @@ pub mod queue;
 pub mod replicaset;
 pub mod resources;
 mod shared;
+pub mod statefulset;
 #[cfg(test)]
 mod tests;
 
@@ -97,6 +100,10 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let nodes = nodes::Controller::new(&shared, node_events, options);
     let accounts = accounts::Controller::new(&shared);
     let namespaces = namespaces::Controller::new(&shared);
+    let (stateful_events, posting_5) = recorder("statefulset-controller");
+    let stateful_sets = statefulset::Controller::new(&shared, stateful_events);
+    let (daemon_events, posting_6) = recorder("daemonset-controller");
+    let daemon_sets = daemonset::Controller::new(&shared, daemon_events);
     let endpoints = endpoints::Controller::new(&shared);
     let garbage = garbage::Controller::new(&shared);
     let working = async {
@@ -110,6 +117,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             Box::pin(accounts.run(stop())),
             Box::pin(namespaces.run(stop())),
             Box::pin(endpoints.run(stop())),
+            Box::pin(stateful_sets.run(stop())),
+            Box::pin(daemon_sets.run(stop())),
             Box::pin(podgc::run(Arc::clone(&shared), stop())),
         );
     };
@@ -126,6 +135,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         posting_2,
         posting_3,
         posting_4,
+        posting_5,
+        posting_6,
         Box::pin(working),
     );
 }
