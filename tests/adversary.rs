@@ -252,7 +252,8 @@ async fn unready_sibling(ground: &Ground) {
     for strategy in ["Surge", "Auto"] {
         let alive = stage.witness.alive();
         let pod = alive.iter().find(|pod| pod.ready).expect("a Ready one");
-        let id = stage.shift(pod, BAD, options(3, strategy)).await;
+        // Long enough for a slow machine to have scaled up by then.
+        let id = stage.shift(pod, BAD, options(15, strategy)).await;
         let outcome = stage.outcome(&id).await;
         outcome.is(&["Compensated"]);
         assert_eq!(outcome.reason, "DeadlineExceeded");
@@ -312,7 +313,8 @@ async fn budget(ground: &Ground) {
     })
     .await;
     let before = stage.witness.uids();
-    let (_, outcome) = beside(&stage, Verb::Delete, 0, options(3, "Auto"), async |_| {}).await;
+    // Long enough for a slow machine to have asked for the eviction by then.
+    let (_, outcome) = beside(&stage, Verb::Delete, 0, options(15, "Auto"), async |_| {}).await;
     outcome.is(&["Failed"]);
     assert_eq!(outcome.reason, "DisruptionBudget");
     assert_eq!(stage.witness.uids(), before);
