@@ -203,6 +203,8 @@ async fn on(cluster: &Cluster, command: &SandboxCommand) -> anyhow::Result<Optio
     let clients = Clients::from_client(&client, &options, &metrics);
     let identity = "sandbox".to_owned();
     let settings = app::Settings {
+        health_listen: None,
+        namespaces: Vec::new(),
         listen: Some(command.listen.clone()),
         executor: true,
         scheduler: true,
