@@ -222,7 +222,9 @@ impl Cluster {
     }
 }
 
-fn nodes(count: usize) -> Vec<NodeSpec> {
+/// The nodes of a cluster: so many workers, and a tainted control plane.
+#[must_use]
+pub fn nodes(count: usize) -> Vec<NodeSpec> {
     let mut nodes = NodeSpec::numbered(NODE_PREFIX, count);
     let mut control_plane = NodeSpec::new(CONTROL_PLANE);
     let role = "node-role.kubernetes.io/control-plane";
