@@ -11,7 +11,7 @@ use regex::{Captures, Regex};
 #[derive(Debug)]
 pub struct Normal {
     names: HashMap<String, String>,
-    counts: HashMap<&'static str, usize>,
+    counts: HashMap<String, usize>,
     rules: Vec<(Regex, Rule)>,
 }
 
@@ -19,7 +19,8 @@ pub struct Normal {
 enum Rule {
     /// This text in its place (`$1` stands for what a group matched).
     Text(&'static str),
-    /// A name of this class for the group `id`; the rest stays.
+    /// A name of this class for the group `id`, counted among those that follow the same `base`; the
+    /// rest stays.
     Name(&'static str),
 }
 
@@ -54,15 +55,19 @@ impl Normal {
                 r"(?m)(^|[ (])(?:\d+d)?(?:\d+h)?(?:\d+m)?\d+(?:s|m|h|d)( ago)?($|[ )])",
                 Rule::Text("${1}AGE$2$3"),
             ),
-            // An event's name: its object's and a time in nanoseconds.
-            (r"\.(?P<id>[0-9a-f]{14,16})\b", Rule::Name("EVENT")),
-            // A job of a cron job is named by the minute.
-            (r"-(?P<id>\d{8})\b", Rule::Name("MINUTE")),
-            (r"\b(?P<id>10\.\d+\.\d+\.\d+)\b", Rule::Name("IP")),
-            (r"\b(?P<id>3[0-2]\d{3})\b", Rule::Name("PORT")),
-            (r"-(?P<id>SAFE{8,10})\b", Rule::Name("HASH")),
+            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} UTC", Rule::Text("DATE")),
+            // Of `describe lease`.
+            (r"(Resource Version:\s+)\d+", Rule::Text("${1}RV")),
+            (r"\b10\.\d+\.\d+\.\d+\b", Rule::Text("IP")),
+            (r"\b3[0-2]\d{3}\b", Rule::Text("PORT")),
+            // How far a rollout has come when one looks is a matter of speed.
+            (r"(?m)^(Waiting for .*(rollout|update|replicas|pods).*|partitioned roll out.*)\n", Rule::Text("")),
+            // A job of a cron job is named by the minute, an event by its object and a time.
+            (r"-\d{8}\b", Rule::Text("-MINUTE")),
+            (r"(?P<base>[\w.-]+)\.(?P<id>[0-9a-f]{14,16})\b", Rule::Name("EVENT")),
+            (r"(?P<base>[\w.-]+)-(?P<id>SAFE{8,10})\b", Rule::Name("HASH")),
             (r#"(?:pod-template-hash|controller-revision-hash)["=: ]+(?P<id>SAFE{8,10})\b"#, Rule::Name("HASH")),
-            (r"-(?P<id>SAFE{5})\b", Rule::Name("RANDOM")),
+            (r"(?P<base>[\w.-]+)-(?P<id>SAFE{5})\b", Rule::Name("RANDOM")),
         ];
         Self {
             names: HashMap::new(),
@@ -91,7 +96,8 @@ impl Normal {
                     let rename = |found: &Captures<'_>| {
                         let id = found.name("id").expect("every pattern has it").as_str();
                         let name = names.entry(id.to_owned()).or_insert_with(|| {
-                            let count = counts.entry(class).or_default();
+                            let base = found.name("base").map_or("", |base| base.as_str());
+                            let count = counts.entry(format!("{base} {class}")).or_default();
                             *count += 1;
                             format!("{class}{count}")
                         });
@@ -101,7 +107,23 @@ impl Normal {
                 }
             };
         }
-        text.lines().map(columns).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<String> = text.lines().map(columns).collect();
+        sort_events(&mut lines);
+        lines.join("\n")
+    }
+}
+
+/// Events of one second come in any order: neighbouring ones are sorted.
+fn sort_events(lines: &mut [String]) {
+    let is_event = |line: &String| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("AGE  ").unwrap_or(line);
+        line.starts_with("Normal  ") || line.starts_with("Warning  ")
+    };
+    for run in lines.chunk_by_mut(|a, b| is_event(a) == is_event(b)) {
+        if is_event(&run[0]) {
+            run.sort();
+        }
     }
 }
 
@@ -130,7 +152,7 @@ fn names_are_given_in_the_order_of_first_sight() {
                 web-5d4b8c9f7d-zzzzz  1/1  Running  0  7s  10.1.2.4";
     assert_eq!(
         normal.text(text),
-        "web-HASH1-RANDOM1  1/1  Running  0  AGE  IP1\nweb-HASH1-RANDOM2  1/1  Running  0  AGE  IP2"
+        "web-HASH1-RANDOM1  1/1  Running  0  AGE  IP\nweb-HASH1-RANDOM2  1/1  Running  0  AGE  IP"
     );
     assert_eq!(normal.text("pod/web-5d4b8c9f7d-zzzzz"), "pod/web-HASH1-RANDOM2");
     assert_eq!(
