@@ -20,7 +20,7 @@ use super::framework::runtime::Error;
 use super::framework::{Events, Framework, Profile};
 use super::intents::IntentBook;
 use super::metrics::Metrics;
-use super::plugins::registry;
+use super::plugins::registry_with;
 use super::queue::{Held, Queue};
 use crate::clock;
 use crate::cluster::cache::workload_ref;
@@ -74,13 +74,13 @@ impl Scheduler {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let intents = Arc::new(IntentBook::default());
-        let plugins = registry(intents.clone());
         let mut frameworks = HashMap::new();
         let mut profiles = config.profiles.clone();
         if profiles.is_empty() {
             profiles.push(Profile::new(&config.scheduler_name));
         }
         for profile in profiles {
+            let plugins = registry_with(intents.clone(), &profile.args);
             let framework = Arc::new(Framework::new(&profile, &plugins)?);
             if frameworks
                 .insert(profile.scheduler_name.clone(), framework)

@@ -1,8 +1,8 @@
-//! What can be set about the scheduler.
+//! The settings of the running scheduler.
 
-use super::framework::Profile;
-use super::queue::Backoff;
 use crate::model::names::DEFAULT_SCHEDULER_NAME;
+use crate::scheduler::framework::Profile;
+use crate::scheduler::queue::Backoff;
 
 /// The scheduler's settings.
 #[derive(Debug, Clone)]
