@@ -71,7 +71,9 @@ impl Framework {
         // Known to kube-scheduler but not built here: what it would demand is asked of `unsupported`.
         let absent = |name: &str| {
             let known = DEFAULT_PLUGINS.iter().map(|(known, _)| *known);
-            known.filter(|_| find(name).is_none()).find(|known| *known == name)
+            known
+                .filter(|_| find(name).is_none())
+                .find(|known| *known == name)
         };
         let mut lacking: Vec<&'static str> = Vec::new();
         for (name, _) in &profile.multi_point.enabled {

@@ -52,7 +52,12 @@ pub fn registry_with(intents: Arc<IntentBook>, args: &PluginArgs) -> Vec<Arc<dyn
             resources: weighted(&args.resources_fit.scoring_strategy.resources),
         }),
         Arc::new(balanced_allocation::NodeResourcesBalancedAllocation {
-            resources: args.balanced_allocation.resources.iter().map(|r| r.name.clone()).collect(),
+            resources: args
+                .balanced_allocation
+                .resources
+                .iter()
+                .map(|r| r.name.clone())
+                .collect(),
         }),
         Arc::new(image_locality::ImageLocality),
         Arc::new(default_binder::DefaultBinder),
