@@ -189,9 +189,13 @@ async fn go_back(context: &Arc<Context>) -> Result<(), End> {
         .journal
         .read(|r| {
             let (scaled, evicted) = changed(r);
+            let mut message = r.message.clone();
+            if steps::taken_away(r, None) {
+                message = format!("{message}; {}", steps::TAKEN_AWAY);
+            }
             (
                 r.reason.clone(),
-                r.message.clone(),
+                message,
                 r.restores,
                 scaled || evicted,
                 surplus(r),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rest::without_pod_of;
 use crate::actions::context::Step;
 use crate::actions::end::End;
 use crate::actions::order::Target;
@@ -62,6 +63,9 @@ pub(super) async fn await_ready(step: &Step, index: usize) -> Result<String, End
                     ));
                 }
             }
+        }
+        if let Some(rest) = without_pod_of(step, &intent).await? {
+            return Err(rest.no_new_pod(step, &intent.workload).await);
         }
         let what = waiting_for(step, &intent);
         step.note(&what).await?;
