@@ -30,7 +30,7 @@ async fn surged(cluster: &Arc<Fake>, back: bool) -> Step {
             record.steps[2].state = StepState::Failed;
             record.back_from = record.steps.len();
             record.direction = Direction::Back;
-            let way = back::compile(&record.steps);
+            let way = back::compile(&record.steps, 0);
             record.steps.extend(way.steps);
         }
     })
