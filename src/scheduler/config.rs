@@ -11,6 +11,8 @@ pub struct Options {
     pub scheduler_name: String,
     /// Profiles in place of the default plugins for `scheduler_name`, one per scheduler name; none usually.
     pub profiles: Vec<Profile>,
+    /// Pods of other namespaces are not ours, whatever they name; empty: of all namespaces.
+    pub namespaces: Vec<String>,
     /// How rejected pods wait.
     pub backoff: Backoff,
     /// Of the generator that decides between equally good nodes.
@@ -31,6 +33,7 @@ impl Default for Options {
         Self {
             scheduler_name: DEFAULT_SCHEDULER_NAME.to_owned(),
             profiles: Vec::new(),
+            namespaces: Vec::new(),
             backoff: Backoff::default(),
             seed: 0,
             batch: 128,
