@@ -139,6 +139,8 @@ async fn scheduler(kubeconfig: &Path) -> App {
         .expect("the API server answers");
     let settings = Settings {
         listen: None,
+        health_listen: None,
+        namespaces: Vec::new(),
         executor: false,
         scheduler: true,
         lease: None,
