@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::informer::{Change, Key};
 use super::objects::{has_code, is_namespace_terminating, is_terminating};
 use super::queue::{Queue, work};
-use super::{Error, Shared, post};
+use super::shared::Shared;
+use super::{Error, post};
 
 const DEFAULT: &str = "default";
 

@@ -21,7 +21,8 @@ use super::objects::{
     has_code, is_ready, is_terminating, name, namespace, now, pod_condition, seconds, uid,
 };
 use super::queue::{Queue, work};
-use super::{Error, MANAGER, Options, Shared, post};
+use super::shared::Shared;
+use super::{Error, MANAGER, Options, post};
 use crate::clock;
 
 /// When a node was last heard of: the sign of life that was seen, and when, by our own clock.
