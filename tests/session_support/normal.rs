@@ -35,6 +35,9 @@ impl Normal {
             (r"/tmp/(LIVE|MERGED)-\d+", Rule::Text("/tmp/$1")),
             (r"containerd://(?P<id>[0-9a-f]{64})", Rule::Name("CONTAINER")),
             (r"current: \d+", Rule::Text("current: RV")),
+            // kubectl's own log, which it writes when a watch of its own is cut.
+            (r"(?m)^! [EWI]\d{4} .*\n", Rule::Text("")),
+            (r"X509SHA256=[0-9a-f]{64}", Rule::Text("X509SHA256")),
             // Of `diff`: the files' times.
             (r"(?m)^((?:---|\+\+\+) \S+)\t.*$", Rule::Text("$1")),
             (r"(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", Rule::Text("PEM")),
