@@ -144,7 +144,7 @@ async fn scheduler(kubeconfig: &Path) -> App {
         executor: false,
         scheduler: true,
         lease: None,
-        scheduler_name: "default-scheduler".to_owned(),
+        scheduling: wam::scheduler::Configuration::for_scheduler("default-scheduler"),
         identity: "default-scheduler".to_owned(),
         executor_lease: Duration::from_secs(10),
         seed: 0,
