@@ -19,6 +19,7 @@ pub mod follow;
 pub mod garbage;
 pub mod history;
 pub mod informer;
+pub mod job;
 pub mod namespaces;
 pub mod nodes;
 pub mod objects;
@@ -104,6 +105,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let stateful_sets = statefulset::Controller::new(&shared, stateful_events);
     let (daemon_events, posting_6) = recorder("daemonset-controller");
     let daemon_sets = daemonset::Controller::new(&shared, daemon_events);
+    let (job_events, posting_7) = recorder("job-controller");
+    let jobs = job::Controller::new(&shared, job_events);
+    let finished_jobs = job::ttl::Controller::new(&shared);
     let endpoints = endpoints::Controller::new(&shared);
     let garbage = garbage::Controller::new(&shared);
     let working = async {
@@ -118,6 +122,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             Box::pin(namespaces.run(stop())),
             Box::pin(endpoints.run(stop())),
             Box::pin(stateful_sets.run(stop())),
+            Box::pin(jobs.run(stop())),
+            Box::pin(finished_jobs.run(stop())),
             Box::pin(daemon_sets.run(stop())),
             Box::pin(podgc::run(Arc::clone(&shared), stop())),
         );
@@ -137,6 +143,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         posting_4,
         posting_5,
         posting_6,
+        posting_7,
         Box::pin(working),
     );
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
+pub(crate) mod daemonset;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod job;
@@ -61,6 +62,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "services") => service::prepare_create(call, object),
         ("", "secrets") => secret::prepare(object),
         ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
+        ("apps", "daemonsets") => daemonset::count_template(None, object),
         ("batch", "jobs") => {
             let uid = meta::uid(object).to_owned();
             job::prepare_create(object, &uid);
@@ -153,6 +155,9 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             }
             if key == ("", "namespaces") {
                 namespace::prepare_update(live, new);
+            }
+            if key == ("apps", "daemonsets") {
+                daemonset::count_template(Some(live), new);
             }
             if kinds::counts_generation(key) {
                 let changed = kinds::desired_parts(key)

@@ -1,5 +1,6 @@
 //! The controllers and kubelets together, on the sandbox's own API server, in virtual time.
 
+mod jobs;
 mod workloads;
 
 use std::collections::BTreeSet;

@@ -7,7 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use super::*;
 
 impl Cluster {
-    async fn create<K>(&self, object: Value) -> K
+    pub(super) async fn create<K>(&self, object: Value) -> K
     where
         K: ::kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
