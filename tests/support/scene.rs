@@ -86,7 +86,7 @@ impl Scene {
         ];
         args.extend(["--kubeconfig", &path]);
         args.extend(more);
-        let mut sandbox = Wam::start(&args, &[]);
+        let mut sandbox = Wam::start(&args, &[("WAM_LOG", "warn")]);
         sandbox.line("Ctrl-C ends it");
         Ok(Self {
             sandbox,
