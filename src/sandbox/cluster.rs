@@ -257,7 +257,9 @@ fn client(server: &ApiServer, faults: &Faults, agent: &'static str) -> ::kube::C
     ::kube::Client::new(layer.layer(server.service()), "default")
 }
 
-fn nodes(count: usize) -> Vec<NodeSpec> {
+/// The nodes of a cluster: so many workers, and a tainted control plane.
+#[must_use]
+pub fn nodes(count: usize) -> Vec<NodeSpec> {
     let mut nodes = NodeSpec::numbered(NODE_PREFIX, count);
     let mut control_plane = NodeSpec::new(CONTROL_PLANE);
     let role = "node-role.kubernetes.io/control-plane";
