@@ -1,0 +1,118 @@
+//! What the tests of the deployment share: Helm, accounts, what is deployed as local processes, the audit log.
+// Each test binary uses its own part of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod audit;
+pub mod redis;
+pub mod release;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::Unavailable;
+use crate::support::kubectl::{kubectl, kubectl_binary};
+
+/// The root of the project, where the README's lines are run.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Helm, built from its Go module if it is not built yet.
+///
+/// # Errors
+/// [`Unavailable`] without Go.
+pub fn helm_binary() -> Result<&'static Path, Unavailable> {
+    static HELM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    let built = HELM.get_or_init(|| {
+        let output = Command::new(root().join("tools/helm/build.sh"))
+            .output()
+            .map_err(|error| Unavailable(format!("cannot run tools/helm/build.sh: {error}")))?;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            Ok(PathBuf::from(said(&output.stdout)))
+        } else {
+            Err(Unavailable(said(&output.stderr)))
+        }
+    });
+    match built {
+        Ok(path) => Ok(path),
+        Err(reason) => Err(reason.clone()),
+    }
+}
+
+/// Runs a line as a user would, from the project's root, with `helm` and `kubectl` on the PATH and nothing but
+/// this cluster configured; what it printed, or what it complained of.
+pub fn shell(line: &str, kubeconfig: Option<&Path>, folder: &Path) -> Result<String, String> {
+    let helm = helm_binary().expect("the test began with it");
+    let tools = [Some(helm.to_owned()), kubectl_binary().ok()];
+    let mut path: Vec<PathBuf> = tools
+        .iter()
+        .flatten()
+        .filter_map(|tool| Some(tool.parent()?.to_owned()))
+        .collect();
+    path.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", line])
+        .current_dir(root())
+        .env("PATH", std::env::join_paths(path).expect("a PATH"))
+        .env("KUBERC", "off")
+        .env("HOME", folder)
+        .env_remove("KUBECONFIG")
+        .stdin(Stdio::null());
+    for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        command.env(name, folder.join(name));
+    }
+    if let Some(kubeconfig) = kubeconfig {
+        command.env("KUBECONFIG", kubeconfig);
+    }
+    let output = command.output().expect("a shell");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    if output.status.success() {
+        Ok(out)
+    } else {
+        Err(format!("{out}{err}"))
+    }
+}
+
+/// Writes a kubeconfig of a service account, with a fresh token, and answers where it is.
+///
+/// # Panics
+/// If there is no such account.
+pub fn account(admin: &Path, namespace: &str, name: &str, folder: &Path) -> PathBuf {
+    let token = kubectl(
+        admin,
+        &["create", "token", name, "-n", namespace, "--duration=4h"],
+    )
+    .unwrap_or_else(|error| panic!("no token of {namespace}/{name}: {error}"));
+    let text = kubectl(admin, &["config", "view", "--raw", "-o", "json"]).expect("a kubeconfig");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    for user in config["users"].as_array_mut().expect("users") {
+        user["user"] = serde_json::json!({"token": token.trim()});
+    }
+    let path = folder.join(format!("{namespace}-{name}.kubeconfig"));
+    std::fs::write(&path, config.to_string()).expect("written");
+    path
+}
+
+/// Polls until something is so; panics after two minutes, with what it said last.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> Result<(), String>) {
+    let mut last = String::new();
+    for _ in 0..1200 {
+        match holds().await {
+            Ok(()) => return,
+            Err(why) => last = why,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("waited in vain until {what}: {last}");
+}
