@@ -16,6 +16,8 @@ use deploy_support::audit;
 use deploy_support::redis::ChartRedis;
 use deploy_support::release::{Replica, replica, secret};
 use deploy_support::{account, helm_binary, shell, until};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use support::Unavailable;
 use support::kubectl::{kubectl, kubectl_json};
@@ -380,7 +382,6 @@ impl Walk<'_> {
 
 /// Helm's release, with everything in it.
 async fn release(ground: &Ground) -> (Vec<Replica>, ChartRedis) {
-    ground.volume("wam-redis", "testbed");
     ground.run(
         "helm install wam deploy/chart --namespace wam-system --create-namespace \
          --set redis.persistence.storageClass=testbed --wait --timeout 4m",
@@ -476,7 +477,7 @@ async fn takeover(ground: &Ground, replicas: &mut Vec<Replica>) {
 }
 
 /// Our own account, by kubectl: what the rights to patch would allow and the policy does not.
-fn policy(ground: &Ground) {
+async fn policy(ground: &Ground) {
     let own = ground.account("wam-system", "wam");
     let admin = ground.admin();
     let warnings = kubectl(
@@ -545,39 +546,6 @@ fn policy(ground: &Ground) {
             vec!["label", "pod", &pod, "app-"],
             "may change its annotation alone",
         ),
-        (
-            vec![
-                "patch",
-                "pod",
-                &pod,
-                "--subresource=status",
-                "-p",
-                r#"{"status":{"phase":"Failed"}}"#,
-            ],
-            "PodScheduled and nominatedNodeName alone",
-        ),
-        (
-            vec![
-                "patch",
-                "pod",
-                &pod,
-                "--subresource=status",
-                "-p",
-                r#"{"status":{"conditions":[{"type":"Ready","status":"False"}]}}"#,
-            ],
-            "may change PodScheduled alone",
-        ),
-        (
-            vec![
-                "patch",
-                "pod",
-                &pod,
-                "--subresource=status",
-                "-p",
-                r#"{"metadata":{"labels":{"a":"b"}}}"#,
-            ],
-            "may not change its metadata",
-        ),
         // What is not granted at all.
         (vec!["delete", "pod", &pod], "cannot delete resource"),
         (
@@ -590,6 +558,7 @@ fn policy(ground: &Ground) {
         let said = kubectl(&own, args).expect_err(&format!("kubectl {args:?} is refused"));
         assert!(said.contains(wanted), "kubectl {args:?}: {said}");
     }
+    status(&own, &pod).await;
     let allowed = [
         vec![
             "patch",
@@ -656,9 +625,41 @@ fn policy(ground: &Ground) {
     }
     println!(
         "policy: {} writes refused to our own account, {} allowed",
-        refused.len() + 1,
-        allowed.len()
+        refused.len() + 4,
+        allowed.len() + 1
     );
+}
+
+/// The scheduler's condition alone; kubectl would read `pods/status` first, which is not granted.
+async fn status(own: &Path, pod: &str) {
+    let pods: kube::Api<Pod> =
+        kube::Api::namespaced(support::testbed::client(own).await, "default");
+    let refused = [
+        (
+            json!({"status": {"phase": "Failed"}}),
+            "PodScheduled and nominatedNodeName alone",
+        ),
+        (
+            json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
+            "may change PodScheduled alone",
+        ),
+        (
+            json!({"metadata": {"labels": {"a": "b"}}}),
+            "may not change its metadata",
+        ),
+    ];
+    for (patch, wanted) in refused {
+        let said = pods
+            .patch_status(pod, &PatchParams::default(), &Patch::Strategic(&patch))
+            .await
+            .expect_err("refused")
+            .to_string();
+        assert!(said.contains(wanted), "{patch}: {said}");
+    }
+    let allowed = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "True", "reason": "Test"}]}});
+    pods.patch_status(pod, &PatchParams::default(), &Patch::Strategic(&allowed))
+        .await
+        .expect("the scheduler's own condition");
 }
 
 /// Values change, the password stays; then all of it goes but what the documentation names.
@@ -700,7 +701,8 @@ async fn upgrade_and_uninstall(ground: &Ground, before: &BTreeSet<String>) {
             if left == documented {
                 Ok(())
             } else {
-                Err(format!("{left:#?}"))
+                let missing: Vec<&String> = documented.difference(&left).collect();
+                Err(format!("left: {left:#?}, not left: {missing:#?}"))
             }
         },
     )
@@ -850,6 +852,7 @@ async fn on_a_real_control_plane() {
         return;
     };
     ground.workloads("default");
+    ground.volume("wam-redis", "testbed");
     let before = ground.objects();
     let (mut replicas, redis) = release(&ground).await;
     {
@@ -872,7 +875,7 @@ async fn on_a_real_control_plane() {
         "wam-system",
         "wam",
     );
-    policy(&ground);
+    policy(&ground).await;
     drop(redis);
     // What the walk left is no part of the release.
     for args in [

@@ -9,11 +9,10 @@ pub mod release;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
-
-use serde_json::Value;
+use std::time::{Duration, Instant};
 
 use crate::support::Unavailable;
+use crate::support::account::kubeconfig;
 use crate::support::kubectl::{kubectl, kubectl_binary};
 
 /// The root of the project, where the README's lines are run.
@@ -94,25 +93,21 @@ pub fn account(admin: &Path, namespace: &str, name: &str, folder: &Path) -> Path
         &["create", "token", name, "-n", namespace, "--duration=4h"],
     )
     .unwrap_or_else(|error| panic!("no token of {namespace}/{name}: {error}"));
-    let text = kubectl(admin, &["config", "view", "--raw", "-o", "json"]).expect("a kubeconfig");
-    let mut config: Value = serde_json::from_str(&text).expect("JSON");
-    for user in config["users"].as_array_mut().expect("users") {
-        user["user"] = serde_json::json!({"token": token.trim()});
-    }
     let path = folder.join(format!("{namespace}-{name}.kubeconfig"));
-    std::fs::write(&path, config.to_string()).expect("written");
-    path
+    kubeconfig(admin, token.trim(), &path)
 }
 
-/// Polls until something is so; panics after two minutes, with what it said last.
+/// Polls until something is so; panics after three minutes, with what it said last.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> Result<(), String>) {
-    let mut last = String::new();
-    for _ in 0..1200 {
-        match holds().await {
-            Ok(()) => return,
-            Err(why) => last = why,
-        }
+    let begun = Instant::now();
+    loop {
+        let Err(why) = holds().await else {
+            return;
+        };
+        assert!(
+            begun.elapsed() < Duration::from_secs(180),
+            "waited in vain until {what}: {why}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("waited in vain until {what}: {last}");
 }
