@@ -69,8 +69,8 @@ pub struct Settings {
     pub scheduler: bool,
     /// Stand for election before scheduling.
     pub lease: Option<LeaseOptions>,
-    /// The pods that name this are ours.
-    pub scheduler_name: String,
+    /// Profiles, plugins, extenders. The pods that name one of the profiles are ours.
+    pub scheduling: scheduler::Configuration,
     /// Names this process among others: in the store, the lease and events.
     pub identity: String,
     /// How long an action stays with an executor that is silent.
@@ -178,10 +178,9 @@ impl App {
         if settings.scheduler {
             let scheduler = Scheduler::new(
                 scheduler::Options {
-                    scheduler_name: settings.scheduler_name.clone(),
                     namespaces: settings.namespaces.clone(),
                     seed: settings.seed,
-                    ..scheduler::Options::default()
+                    ..scheduler::Options::new(&settings.scheduling)
                 },
                 Arc::clone(&cache),
                 Arc::clone(&store),
@@ -222,7 +221,7 @@ impl App {
             cluster: Arc::new(ApiCluster::new(Arc::clone(&clients.actions))),
             view: cache.clone(),
             placement: Arc::new(
-                SchedulerPlacement::new(Arc::clone(&cache), &settings.scheduler_name)
+                SchedulerPlacement::new(Arc::clone(&cache), &settings.scheduling)
                     .map_err(Error::Profile)?,
             ),
         };
@@ -244,7 +243,7 @@ impl App {
             registry: Arc::new(registry),
         };
         if let (Some(listener), Some(metrics)) = (listener, api_metrics) {
-            let facade = Service::new(parts, vec![settings.scheduler_name.clone()])
+            let facade = Service::new(parts, settings.scheduling.scheduler_names())
                 .within(settings.namespaces.clone());
             let state = ApiState {
                 facade: Arc::new(facade),

@@ -17,6 +17,6 @@ pub mod unsupported;
 pub mod whatif;
 
 pub use binding::Ports;
-pub use config::Options;
+pub use config::{Configuration, Options};
 pub use metrics::Metrics;
 pub use run::Scheduler;

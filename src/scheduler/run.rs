@@ -17,10 +17,10 @@ use super::binding::{Caller, Outcome, Ports, STORE_TIMEOUT};
 use super::config::Options;
 use super::cycle::Search;
 use super::framework::runtime::Error;
-use super::framework::{Events, Framework, Profile};
+use super::framework::{Events, Framework};
 use super::intents::IntentBook;
 use super::metrics::Metrics;
-use super::plugins::registry;
+use super::plugins::registry_with;
 use super::queue::{Held, Queue};
 use crate::clock;
 use crate::cluster::cache::workload_ref;
@@ -74,19 +74,13 @@ impl Scheduler {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let intents = Arc::new(IntentBook::default());
-        let plugins = registry(intents.clone());
         let mut frameworks = HashMap::new();
-        let mut profiles = config.profiles.clone();
-        if profiles.is_empty() {
-            profiles.push(Profile::new(&config.scheduler_name));
-        }
-        for profile in profiles {
-            let framework = Arc::new(Framework::new(&profile, &plugins)?);
-            if frameworks
-                .insert(profile.scheduler_name.clone(), framework)
-                .is_some()
-            {
-                return Err(Error::Duplicate(profile.scheduler_name));
+        for profile in &config.profiles {
+            let plugins = registry_with(intents.clone(), &profile.args);
+            let framework = Arc::new(Framework::new(profile, &plugins)?);
+            let name = profile.scheduler_name.clone();
+            if frameworks.insert(name.clone(), framework).is_some() {
+                return Err(Error::Duplicate(name));
             }
         }
         // The queue sort is the same in all profiles.

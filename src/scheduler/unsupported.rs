@@ -1,7 +1,8 @@
 //! Constraints that need a plugin which is not there yet: such a pod is not placed wrongly but left
 //! alone, with an event that names the constraint and the plugin.
 //!
-//! This list shrinks with every plugin added: what is asked is only whether the profile runs the plugin.
+//! This list shrinks with every plugin added: what is asked is only whether the profile wants a
+//! plugin that is not built. A plugin that the profile has switched off is not missed, as upstream.
 //! Default soft topology spreading (of pods without constraints of their own) only scores, so its absence
 //! holds nobody back.
 
@@ -18,7 +19,7 @@ pub fn unsupported(framework: &Framework, pod: &PodInfo, snapshot: &Snapshot) ->
         .spec
         .constraints
         .iter()
-        .find(|c| !framework.runs(c.plugin))
+        .find(|c| framework.lacks(c.plugin))
     {
         let reason = format!("{} needs the plugin {}", missing.field, missing.plugin);
         return Some(
@@ -26,7 +27,7 @@ pub fn unsupported(framework: &Framework, pod: &PodInfo, snapshot: &Snapshot) ->
                 .by(missing.plugin),
         );
     }
-    if framework.runs(INTER_POD_AFFINITY) {
+    if !framework.lacks(INTER_POD_AFFINITY) {
         return None;
     }
     let (namespace, labels) = (&pod.pod.key.namespace, &pod.pod.labels);

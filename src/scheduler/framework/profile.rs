@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::scheduler::config::PluginArgs;
+
 /// The extension points that a profile can list plugins for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Point {
@@ -41,7 +43,7 @@ pub struct PluginSet {
 }
 
 /// A profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// The pods it is for.
     pub scheduler_name: String,
@@ -51,23 +53,37 @@ pub struct Profile {
     pub multi_point: PluginSet,
     /// The specific lists.
     pub points: BTreeMap<Point, PluginSet>,
+    /// `pluginConfig`, complete.
+    pub args: PluginArgs,
 }
 
-/// kube-scheduler's default list in its order, as far as we have the plugins, and ActionIntent before the
-/// filters (`pkg/scheduler/apis/config/v1/default_plugins.go`, v1.36).
-pub const DEFAULT_PLUGINS: [(&str, i64); 12] = [
+/// Ours: no file of kube-scheduler's names it, and no `*` means it.
+pub const ACTION_INTENT: &str = "ActionIntent";
+
+/// kube-scheduler's default list in its order, with weights (`pkg/scheduler/apis/config/v1/default_plugins.go`,
+/// v1.36 with default feature gates), and ActionIntent before the filters.
+pub const DEFAULT_PLUGINS: [(&str, i64); 21] = [
     ("SchedulingGates", 0),
     ("PrioritySort", 0),
-    ("ActionIntent", 0),
+    (ACTION_INTENT, 0),
     ("NodeUnschedulable", 0),
     ("NodeName", 0),
     ("TaintToleration", 3),
     ("NodeAffinity", 2),
     ("NodePorts", 0),
     ("NodeResourcesFit", 1),
+    ("VolumeRestrictions", 0),
+    ("NodeVolumeLimits", 0),
+    ("VolumeBinding", 0),
+    ("VolumeZone", 0),
+    ("PodTopologySpread", 2),
+    ("InterPodAffinity", 2),
+    ("DynamicResources", 2),
+    ("DefaultPreemption", 0),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),
     ("DefaultBinder", 0),
+    ("NodeDeclaredFeatures", 0),
 ];
 
 impl Profile {
@@ -85,19 +101,23 @@ impl Profile {
                 disabled: Vec::new(),
             },
             points: BTreeMap::new(),
+            args: PluginArgs::default(),
         }
     }
 
     /// The plugins of one point in the order in which they run, with their weights: those of the specific
     /// list that override a multi-point one, the multi-point ones, the rest of the specific list
-    /// (`expandMultiPointPlugins`). `has` says whether a plugin implements the point.
+    /// (`expandMultiPointPlugins`). `has` says whether a plugin implements the point. A `*` among the
+    /// disabled of the specific list leaves only that list (and ActionIntent).
     #[must_use]
     pub fn expand(&self, point: Point, has: &dyn Fn(&str) -> bool) -> Vec<(String, i64)> {
         let none = PluginSet::default();
         let specific = self.points.get(&point).unwrap_or(&none);
         let multi = |name: &str| self.multi_point.enabled.iter().any(|(n, _)| n == name);
-        let is_disabled =
-            |set: &PluginSet, name: &str| set.disabled.iter().any(|d| d == "*" || d == name);
+        let is_disabled = |set: &PluginSet, name: &str| {
+            let all = |d: &str| d == "*" && name != ACTION_INTENT;
+            set.disabled.iter().any(|d| all(d) || d == name)
+        };
         let (overriding, rest): (Vec<_>, Vec<_>) = specific
             .enabled
             .iter()

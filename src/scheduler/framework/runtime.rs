@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::event::Events;
 use super::plugin::{MAX_SCORE, NodeNames, Plugin, PreBindWork, QueueSort};
-use super::profile::{Point, Profile};
+use super::profile::{DEFAULT_PLUGINS, Point, Profile};
 use super::state::CycleState;
 use super::status::{Code, Status};
 use crate::cluster::{NodeInfo, PodInfo, Snapshot};
@@ -54,6 +54,7 @@ pub struct Framework {
     pub percentage_of_nodes_to_score: u32,
     points: BTreeMap<Point, List>,
     all: Vec<Arc<dyn Plugin>>,
+    lacking: Vec<&'static str>,
 }
 
 impl Framework {
@@ -67,8 +68,19 @@ impl Framework {
             profile: profile.scheduler_name.clone(),
             plugin: plugin.to_owned(),
         };
+        // Known to kube-scheduler but not built here: what it would demand is asked of `unsupported`.
+        let absent = |name: &str| {
+            let known = DEFAULT_PLUGINS.iter().map(|(known, _)| *known);
+            known
+                .filter(|_| find(name).is_none())
+                .find(|known| *known == name)
+        };
+        let mut lacking: Vec<&'static str> = Vec::new();
         for (name, _) in &profile.multi_point.enabled {
-            find(name).ok_or_else(|| unknown(name))?;
+            match absent(name) {
+                Some(known) => lacking.push(known),
+                None => drop(find(name).ok_or_else(|| unknown(name))?),
+            }
         }
         let mut points = BTreeMap::new();
         let mut all: Vec<Arc<dyn Plugin>> = Vec::new();
@@ -76,6 +88,10 @@ impl Framework {
             let names = profile.expand(point, &|name| find(name).is_some_and(|p| has(&**p, point)));
             let mut list = List::new();
             for (name, weight) in names {
+                if let Some(known) = absent(&name) {
+                    lacking.push(known);
+                    continue;
+                }
                 let plugin = find(&name).ok_or_else(|| unknown(&name))?;
                 if !has(&**plugin, point) {
                     let profile = profile.scheduler_name.clone();
@@ -97,6 +113,7 @@ impl Framework {
             percentage_of_nodes_to_score: profile.percentage_of_nodes_to_score,
             points,
             all,
+            lacking,
         };
         if framework.at(Point::QueueSort).count() != 1 {
             return Err(Error::QueueSort(profile.scheduler_name.clone()));
@@ -119,6 +136,12 @@ impl Framework {
     #[must_use]
     pub fn runs(&self, plugin: &str) -> bool {
         self.all.iter().any(|p| p.name() == plugin)
+    }
+
+    /// Whether the profile asks for this plugin of kube-scheduler's and it is not built here.
+    #[must_use]
+    pub fn lacks(&self, plugin: &str) -> bool {
+        self.lacking.contains(&plugin)
     }
 
     /// Whether the plugins that score are more than none.

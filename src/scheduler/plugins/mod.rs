@@ -20,13 +20,25 @@ pub(crate) mod testing;
 
 use std::sync::Arc;
 
+use super::config::PluginArgs;
+use super::config::args::ResourceSpec;
 use super::framework::Plugin;
 use super::framework::plugin::MAX_SCORE;
 use super::intents::IntentBook;
 
-/// All plugins there are.
+/// All plugins there are, with the default args.
 #[must_use]
 pub fn registry(intents: Arc<IntentBook>) -> Vec<Arc<dyn Plugin>> {
+    registry_with(intents, &PluginArgs::default())
+}
+
+/// All plugins there are, with the args of a profile.
+#[must_use]
+pub fn registry_with(intents: Arc<IntentBook>, args: &PluginArgs) -> Vec<Arc<dyn Plugin>> {
+    let weighted = |resources: &[ResourceSpec]| -> Vec<(String, i64)> {
+        let pairs = resources.iter().map(|r| (r.name.clone(), r.weight));
+        pairs.collect()
+    };
     vec![
         Arc::new(scheduling_gates::SchedulingGates),
         Arc::new(priority_sort::PrioritySort),
@@ -36,8 +48,17 @@ pub fn registry(intents: Arc<IntentBook>) -> Vec<Arc<dyn Plugin>> {
         Arc::new(taint_toleration::TaintToleration),
         Arc::new(node_affinity::NodeAffinity),
         Arc::new(node_ports::NodePorts),
-        Arc::new(resources_fit::NodeResourcesFit::default()),
-        Arc::new(balanced_allocation::NodeResourcesBalancedAllocation::default()),
+        Arc::new(resources_fit::NodeResourcesFit {
+            resources: weighted(&args.resources_fit.scoring_strategy.resources),
+        }),
+        Arc::new(balanced_allocation::NodeResourcesBalancedAllocation {
+            resources: args
+                .balanced_allocation
+                .resources
+                .iter()
+                .map(|r| r.name.clone())
+                .collect(),
+        }),
         Arc::new(image_locality::ImageLocality),
         Arc::new(default_binder::DefaultBinder),
     ]

@@ -1,15 +1,16 @@
-//! What can be set about the scheduler.
+//! The settings of the running scheduler.
 
-use super::framework::Profile;
-use super::queue::Backoff;
+use std::time::Duration;
+
+use super::types::Configuration;
 use crate::model::names::DEFAULT_SCHEDULER_NAME;
+use crate::scheduler::framework::Profile;
+use crate::scheduler::queue::Backoff;
 
 /// The scheduler's settings.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The pods that are ours.
-    pub scheduler_name: String,
-    /// Profiles in place of the default plugins for `scheduler_name`, one per scheduler name; none usually.
+    /// One per scheduler name; the pods that name one of them are ours.
     pub profiles: Vec<Profile>,
     /// Pods of other namespaces are not ours, whatever they name; empty: of all namespaces.
     pub namespaces: Vec<String>,
@@ -31,8 +32,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            scheduler_name: DEFAULT_SCHEDULER_NAME.to_owned(),
-            profiles: Vec::new(),
+            profiles: vec![Profile::new(DEFAULT_SCHEDULER_NAME)],
             namespaces: Vec::new(),
             backoff: Backoff::default(),
             seed: 0,
@@ -40,6 +40,23 @@ impl Default for Options {
             binds_in_flight: 64,
             patches_in_flight: 16,
             without_store: false,
+        }
+    }
+}
+
+impl Options {
+    /// What a configuration says; all else has its default.
+    #[must_use]
+    pub fn new(configuration: &Configuration) -> Self {
+        let seconds = |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        Self {
+            profiles: configuration.profiles(),
+            backoff: Backoff {
+                initial: seconds(configuration.pod_initial_backoff_seconds),
+                max: seconds(configuration.pod_max_backoff_seconds),
+                ..Backoff::default()
+            },
+            ..Self::default()
         }
     }
 }
