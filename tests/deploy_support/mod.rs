@@ -2,7 +2,6 @@
 // Each test binary uses its own part of it.
 #![allow(dead_code, unreachable_pub)]
 
-pub mod audit;
 pub mod redis;
 pub mod release;
 

@@ -14,7 +14,8 @@ pub const LEASE: [&str; 4] = [
     "wam-scheduler-leader",
 ];
 
-const NAME: &str = "wam-suite";
+/// Its name, in the namespace `default`.
+pub const NAME: &str = "wam-suite";
 
 /// Makes the account, with the committed rules of `deploy/wam` and `deploy/wam-scheduler` both, and writes its
 /// kubeconfig beside the administrator's.
@@ -24,7 +25,8 @@ const NAME: &str = "wam-suite";
 pub fn restricted(admin: &Path) -> PathBuf {
     for part in ["wam", "wam-scheduler"] {
         for file in ["rbac", "admission-policy"] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("deploy/{part}/{file}.yaml"));
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("deploy/{part}/{file}.yaml"));
             let text = std::fs::read_to_string(&path).expect("a manifest");
             // The same rules and the same policy, of this account.
             let account = format!("system:serviceaccount:default:{part}\"");
@@ -39,9 +41,16 @@ pub fn restricted(admin: &Path) -> PathBuf {
         }
     }
     kubectl(admin, &["create", "serviceaccount", NAME, "-n", "default"]).expect("an account");
-    let token = kubectl(admin, &["create", "token", NAME, "-n", "default", "--duration=8h"])
-        .expect("a token");
-    kubeconfig(admin, token.trim(), &admin.with_file_name(format!("{NAME}.kubeconfig")))
+    let token = kubectl(
+        admin,
+        &["create", "token", NAME, "-n", "default", "--duration=8h"],
+    )
+    .expect("a token");
+    kubeconfig(
+        admin,
+        token.trim(),
+        &admin.with_file_name(format!("{NAME}.kubeconfig")),
+    )
 }
 
 /// Writes the administrator's kubeconfig with another token; answers where it is.

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod account;
+pub mod audit;
 pub mod kubectl;
 pub mod process;
 pub mod redis;

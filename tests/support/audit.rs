@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::kubectl::kubectl_json;
+use super::kubectl::kubectl_json;
 
 /// A right, granted or used. Empty strings: the core group, no subresource; `namespace` empty: the whole cluster;
 /// `name` empty: of any name.
@@ -170,6 +170,18 @@ pub fn asked(log: &Path, namespace: &str, account: &str) -> Asked {
         }
     }
     asked
+}
+
+/// Demands that an account was forbidden nothing of what it asked for as `wam`; prints the count.
+pub fn nothing_forbidden(log: &Path, namespace: &str, account: &str) {
+    let asked = asked(log, namespace, account);
+    assert!(
+        asked.forbidden.is_empty(),
+        "{namespace}/{account} was forbidden: {:#?}",
+        asked.forbidden
+    );
+    assert!(asked.requests > 0, "{namespace}/{account} asked for nothing");
+    println!("{namespace}/{account}: {} requests, none forbidden", asked.requests);
 }
 
 /// Demands that an account was forbidden nothing and was granted nothing that it did not use; prints the count.
