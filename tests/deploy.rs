@@ -18,8 +18,8 @@ use deploy_support::{account, helm_binary, shell, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use support::audit;
 use support::Unavailable;
+use support::audit;
 use support::kubectl::{kubectl, kubectl_json};
 use support::process::Wam;
 use support::rpc::Caller;
@@ -717,7 +717,30 @@ async fn upgrade_and_uninstall(ground: &Ground, before: &BTreeSet<String>) {
         },
     )
     .await;
-    kubectl(admin, &["delete", "namespace", "wam-system"]).expect("deleted");
+    // And that goes by the lines that the documentation has.
+    let text =
+        std::fs::read_to_string(deploy_support::root().join("docs/deploy.md")).expect("docs");
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .filter_map(|line| line.split('`').nth_back(1))
+        .filter(|line| line.starts_with("kubectl "))
+        .collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    for line in lines {
+        ground.run(line);
+    }
+    let left = kubectl(
+        admin,
+        &[
+            "get",
+            "deployments",
+            "-A",
+            "-o",
+            "jsonpath={.items[*].metadata.labels}",
+        ],
+    );
+    assert!(!left.expect("labels").contains("wam-ledger"));
 }
 
 /// Every part apart, with an account of its own, and writes in one namespace alone.
@@ -847,6 +870,8 @@ async fn original(ground: &Ground) {
     for name in ["wam", "wam-scheduler"] {
         audit::nothing_forbidden(&log, "default", name);
     }
+    ground.run("kubectl delete -f deploy/test -f deploy/wam -f deploy/wam-scheduler");
+    ground.run("helm uninstall wam-redis --wait --timeout 4m");
 }
 
 #[tokio::test(flavor = "multi_thread")]

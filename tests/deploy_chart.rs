@@ -94,7 +94,7 @@ fn what_cannot_work_is_refused_in_words() {
             "--set 'parts={api,skeduler}'",
             "'/parts/1': value must be one of 'api', 'executor', 'scheduler'",
         ),
-        ("--set 'parts={}'", "'/parts': minItems: got 0, want 1"),
+        ("--set-json 'parts=[]'", "'/parts': minItems: got 0, want 1"),
         ("--set schedulerName=default-scheduler", "'/schedulerName'"),
         ("--set leaderElection.leaseDuration=15", "'/leaderElection/leaseDuration'"),
         ("--set 'namespaces={Team A}'", "'/namespaces/0'"),

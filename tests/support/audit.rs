@@ -180,8 +180,14 @@ pub fn nothing_forbidden(log: &Path, namespace: &str, account: &str) {
         "{namespace}/{account} was forbidden: {:#?}",
         asked.forbidden
     );
-    assert!(asked.requests > 0, "{namespace}/{account} asked for nothing");
-    println!("{namespace}/{account}: {} requests, none forbidden", asked.requests);
+    assert!(
+        asked.requests > 0,
+        "{namespace}/{account} asked for nothing"
+    );
+    println!(
+        "{namespace}/{account}: {} requests, none forbidden",
+        asked.requests
+    );
 }
 
 /// Demands that an account was forbidden nothing and was granted nothing that it did not use; prints the count.
