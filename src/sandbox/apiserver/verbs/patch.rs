@@ -14,7 +14,8 @@ use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::reply::Reply;
 use crate::sandbox::apiserver::store::Object;
 use crate::sandbox::types::{
-    ApplyError, decode, prune_and_check, server_side_apply, strategic_merge, table,
+    ApplyError, decode, go_text, prune_and_check, server_side_apply, strategic_merge, table,
+    undeclared,
 };
 
 /// Operations that one JSON patch may have (`maxJSONPatchOperations`).
@@ -46,9 +47,20 @@ impl Patch {
             if value.is_object() {
                 Ok(value)
             } else {
-                Err(Error::bad_request(
-                    "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}",
-                ))
+                let given = match value {
+                    Value::Array(_) => "array",
+                    Value::String(_) => "string",
+                    Value::Bool(_) => "bool",
+                    _ => "number",
+                };
+                let prefix = if strategic {
+                    ""
+                } else {
+                    "error decoding patch: "
+                };
+                Err(Error::bad_request(format!(
+                    "{prefix}json: cannot unmarshal {given} into Go value of type map[string]interface {{}}"
+                )))
             }
         };
         match call.content_type.as_str() {
@@ -97,17 +109,31 @@ impl Patch {
 
 /// A patched document that is no object of the kind; the real server shows all of it.
 fn patch_error(object: &Value, why: &str) -> Error {
-    let error = FieldError::invalid("patch", object.to_string(), why);
+    let shown = match object {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let error = FieldError::invalid("patch", shown, why);
     Error::invalid("", "", "", &[error])
 }
 
 /// Drops unknown fields of a patched object and reports them as the client wishes.
-pub(crate) fn check(call: &Call, schema: &str, object: &mut Value) -> Result<(), Error> {
+pub(crate) fn check(
+    call: &Call,
+    patch: &Patch,
+    schema: &str,
+    object: &mut Value,
+) -> Result<(), Error> {
     if !object.is_object() {
         return Err(patch_error(object, "the patched document is no object"));
     }
-    let unknown =
-        prune_and_check(table(), schema, object).map_err(|e| patch_error(object, &e.to_string()));
+    let unknown = prune_and_check(table(), schema, object).map_err(|error| match patch {
+        Patch::Strategic(patch) => {
+            let shown = Value::String(go_text(patch));
+            patch_error(&shown, &conversion_error(&error.to_string()))
+        }
+        _ => patch_error(object, &error.to_string()),
+    });
     let unknown = unknown?;
     if unknown.is_empty() {
         return Ok(());
@@ -125,13 +151,43 @@ pub(crate) fn check(call: &Call, schema: &str, object: &mut Value) -> Result<(),
     }
 }
 
+/// A strategic patch is converted without JSON between, and complains in the words of
+/// `apimachinery/pkg/runtime/converter.go`.
+fn conversion_error(error: &str) -> String {
+    let words = error
+        .strip_prefix("json: cannot unmarshal ")
+        .and_then(|rest| rest.split_once(" into "))
+        .and_then(|(given, rest)| Some((given, rest.rsplit_once(" of type ")?.1)));
+    let Some((given, wanted)) = words else {
+        return error.to_owned();
+    };
+    let given = match given.split(' ').next().unwrap_or(given) {
+        "array" => "slice",
+        "object" => "map",
+        "number" => "int64",
+        other => other,
+    };
+    if wanted.starts_with("map[") || wanted.ends_with("ResourceList") {
+        format!("cannot restore map from {given}")
+    } else if wanted.starts_with("[]") {
+        format!("cannot restore slice from {given}")
+    } else if wanted.contains('.') && !matches!(given, "map" | "slice") {
+        format!("cannot restore struct from: {given}")
+    } else if wanted.contains('.') {
+        // A named text, such as v1.PullPolicy.
+        "unrecognized type: string".to_owned()
+    } else {
+        format!("unrecognized type: {wanted}")
+    }
+}
+
 pub(crate) fn patch(call: &Call) -> Result<Reply, Error> {
     match Patch::parse(call)? {
         Some(patch) => {
             let facts = call.resource.facts;
             let patched = change(call, |live| {
                 let mut object = patch.apply(&facts.schema, live)?;
-                check(call, &facts.schema, &mut object)?;
+                check(call, &patch, &facts.schema, &mut object)?;
                 same_identity(call, &object)?;
                 Ok(Changed {
                     object,
@@ -191,17 +247,21 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
     let decoded = decode(table(), &facts.schema, "application/yaml", &call.body)
         .map_err(|error| Error::bad_request(format!("error decoding YAML: {error}")))?;
     let mut applied = decoded.object;
+    let undeclared: Vec<String> = decoded
+        .strict_errors
+        .iter()
+        .filter_map(|error| undeclared(table(), &facts.schema, &applied, error))
+        .collect();
+    if !undeclared.is_empty() {
+        return Err(not_typed(call, &undeclared));
+    }
     if !decoded.strict_errors.is_empty() {
         match call.field_validation()? {
             FieldValidation::Ignore => {}
             FieldValidation::Warn => call.warn(decoded.strict_errors),
             FieldValidation::Strict => {
                 return Err(Error::bad_request(format!(
-                    "failed to create typed patch object ({}/{}; {}, Kind={}): {}",
-                    call.path.namespace,
-                    call.path.name,
-                    call.resource.api_version,
-                    facts.kind,
+                    "error strict decoding YAML: {}",
                     decoded.strict_errors.join(", ")
                 )));
             }
@@ -282,6 +342,23 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
         meta::set(new, "managedFields", fields.clone())
     })?;
     Ok((201, created))
+}
+
+/// What is applied must fit the schema, whatever `fieldValidation` says (structured-merge-diff's
+/// `ValidationErrors`; an error without a reason of its own).
+fn not_typed(call: &Call, errors: &[String]) -> Error {
+    let facts = call.resource.facts;
+    let said = match errors {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    Error::bare(
+        500,
+        &format!(
+            "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {said}",
+            call.path.namespace, call.path.name, facts.group, facts.version, facts.kind,
+        ),
+    )
 }
 
 fn apply_error(error: ApplyError) -> Error {
