@@ -89,6 +89,7 @@ pub struct Settings {
 /// The running program.
 pub struct App {
     address: Option<SocketAddr>,
+    health_address: Option<SocketAddr>,
     cache: Arc<Cache>,
     failed: CancellationToken,
     api: Stage,
@@ -165,9 +166,8 @@ impl App {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let address = listener
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
+        let local = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
+        let (address, health_address) = (local(&listener), local(&health_listener));
         let cache = Cache::new();
         let failed = CancellationToken::new();
         let mut watches = Stage::new(&failed);
@@ -271,6 +271,7 @@ impl App {
         }
         Ok(Self {
             address,
+            health_address,
             cache,
             failed,
             api: serving,
@@ -284,6 +285,12 @@ impl App {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where health and metrics are served besides.
+    #[must_use]
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
     }
 
     /// Waits until the first lists are in.
