@@ -273,7 +273,10 @@ impl Scheduler {
             Change::Pending { old, new } => self.pending(old.as_ref(), new, now),
             Change::NoLongerPending(ref pod) => {
                 self.queue.remove(pod.uid());
-                self.nomination_gone(pod, now);
+                // On a node now, most often: then its room is taken.
+                if self.cache.pod_info(pod.uid()).is_none() {
+                    self.nomination_gone(pod, now);
+                }
             }
             Change::Assigned(_) => self.queue.event(Events::POD_ASSIGNED, &change, now),
             Change::AssignedChanged { ref old, ref new } => {
@@ -301,6 +304,10 @@ impl Scheduler {
 
     fn pending(&mut self, old: Option<&Arc<PodInfo>>, new: Arc<PodInfo>, now: Instant) {
         if !self.frameworks.contains_key(&new.pod.scheduler_name) {
+            return;
+        }
+        let ours = &self.config.namespaces;
+        if !ours.is_empty() && !ours.contains(&new.pod.key.namespace) {
             return;
         }
         if let Some(binding) = self.binding.get_mut(new.uid()) {
