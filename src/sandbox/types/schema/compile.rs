@@ -216,10 +216,8 @@ impl<'f> Compiler<'f> {
             };
             let default = property.get("default").cloned();
             // The facts do not tell `omitzero` apart; this is the one field that has it.
-            let null_time = matches!(
-                self.types[ty.0 as usize],
-                Type::Time | Type::MicroTime
-            ) && tag.is_some_and(|tag| !tag.pointer)
+            let null_time = matches!(self.types[ty.0 as usize], Type::Time | Type::MicroTime)
+                && tag.is_some_and(|tag| !tag.pointer)
                 && field != "creationTimestamp";
             let field_facts = Field {
                 ty,
