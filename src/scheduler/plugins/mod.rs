@@ -6,6 +6,8 @@
 pub mod action_intent;
 pub mod balanced_allocation;
 pub mod default_binder;
+#[cfg(test)]
+mod hint_tests;
 pub mod image_locality;
 pub mod node_affinity;
 pub mod node_name;
