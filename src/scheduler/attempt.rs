@@ -129,7 +129,7 @@ impl Scheduler {
             });
         }
         let snapshot = self.cache.snapshot();
-        if let Some(status) = unsupported(&framework, &pod.info, &snapshot) {
+        if let Some(status) = unsupported(&framework, &pod.info) {
             self.not_supported(pod, &framework, intent.as_deref(), &status);
             return Some(snapshot);
         }

@@ -11,6 +11,7 @@ pub mod intents;
 pub mod metrics;
 pub mod plugins;
 pub mod ports;
+pub mod preemption;
 pub mod queue;
 pub mod run;
 pub mod unsupported;

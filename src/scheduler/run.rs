@@ -79,9 +79,11 @@ impl Scheduler {
         if profiles.is_empty() {
             profiles.push(Profile::new(&config.scheduler_name));
         }
+        let names: Vec<String> = profiles.iter().map(|p| p.scheduler_name.clone()).collect();
         for profile in profiles {
             let plugins = registry_with(intents.clone(), &profile.args);
-            let framework = Arc::new(Framework::new(&profile, &plugins)?);
+            let framework = Framework::new(&profile, &plugins)?.beside(names.clone());
+            let framework = Arc::new(framework);
             if frameworks
                 .insert(profile.scheduler_name.clone(), framework)
                 .is_some()
@@ -297,6 +299,7 @@ impl Scheduler {
                 }
             }
             Change::NodeGone(_) => {}
+            Change::Object { .. } => self.queue.event(Events::OBJECT, now),
             Change::ReplicaSet(uid) => {
                 self.owners.remove(&uid);
                 self.queue

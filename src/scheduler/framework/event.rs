@@ -28,6 +28,9 @@ impl Events {
     /// It was waiting for too long: an event for every plugin.
     pub const TIMEOUT: Self = Self(1 << 8);
 
+    /// A namespace, a claim, a volume or another such object appeared, changed or is gone.
+    pub const OBJECT: Self = Self(1 << 9);
+
     /// Whether both have an event in common.
     #[must_use]
     pub fn meets(self, other: Self) -> bool {
@@ -47,6 +50,7 @@ impl Events {
             Self::POD_GONE => "AssignedPodDelete",
             Self::SELF_CHANGED => "PodUpdate",
             Self::TIMEOUT => "UnschedulableTimeout",
+            Self::OBJECT => "ObjectUpdate",
             _ => "Several",
         }
     }
