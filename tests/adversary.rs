@@ -27,6 +27,8 @@ use support::testbed::{Testbed, kubectl_binary, missing};
 
 /// Replicas of every stage.
 const N: usize = 3;
+/// A deadline in seconds that is not meant to pass, however slow the machine.
+const PATIENT: u64 = 180;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -118,7 +120,7 @@ async fn deleted_after_submission(ground: &Ground, verb: Verb) {
     {
         let before = stage.witness.uids();
         let strategy = ["Auto", "Surge", "Recreate"][number % 3];
-        let work = options(20, strategy);
+        let work = options(PATIENT, strategy);
         let (uid, outcome) = beside(&stage, verb, number, work, async |name| {
             after(offset).await;
             delete_by_hand(&stage, name).await;
@@ -190,7 +192,14 @@ async fn full_quota(ground: &Ground) {
     };
     quota(N).await;
     let before = stage.witness.uids();
-    let (uid, outcome) = beside(&stage, Verb::Delete, 1, options(30, "Auto"), async |_| {}).await;
+    let (uid, outcome) = beside(
+        &stage,
+        Verb::Delete,
+        1,
+        options(PATIENT, "Auto"),
+        async |_| {},
+    )
+    .await;
     outcome.is(&["Succeeded"]);
     stage.settled(N - 1).await;
     assert_eq!(stage.vanished(&before), only(&uid));
@@ -198,7 +207,7 @@ async fn full_quota(ground: &Ground) {
     quota(N - 1).await;
     for strategy in ["Surge", "Auto", "Recreate"] {
         let before = stage.witness.uids();
-        let work = options(30, strategy);
+        let work = options(PATIENT, strategy);
         let (uid, outcome) = beside(&stage, Verb::Move, 0, work, async |_| {}).await;
         stage.settled(N - 1).await;
         let vanished = stage.vanished(&before);
@@ -252,7 +261,8 @@ async fn unready_sibling(ground: &Ground) {
     for strategy in ["Surge", "Auto"] {
         let alive = stage.witness.alive();
         let pod = alive.iter().find(|pod| pod.ready).expect("a Ready one");
-        let id = stage.shift(pod, BAD, options(3, strategy)).await;
+        // Long enough for a slow machine to have scaled up by then.
+        let id = stage.shift(pod, BAD, options(15, strategy)).await;
         let outcome = stage.outcome(&id).await;
         outcome.is(&["Compensated"]);
         assert_eq!(outcome.reason, "DeadlineExceeded");
@@ -312,24 +322,38 @@ async fn budget(ground: &Ground) {
     })
     .await;
     let before = stage.witness.uids();
-    let (_, outcome) = beside(&stage, Verb::Delete, 0, options(3, "Auto"), async |_| {}).await;
+    // Long enough for a slow machine to have asked for the eviction by then.
+    let (_, outcome) = beside(&stage, Verb::Delete, 0, options(15, "Auto"), async |_| {}).await;
     outcome.is(&["Failed"]);
     assert_eq!(outcome.reason, "DisruptionBudget");
     assert_eq!(stage.witness.uids(), before);
     stage.settled(N).await;
 
     // Where a new pod comes first, the budget is respected and the pod can go.
-    let (uid, outcome) = beside(&stage, Verb::Move, 0, options(30, "Surge"), async |_| {}).await;
+    let (uid, outcome) = beside(
+        &stage,
+        Verb::Move,
+        0,
+        options(PATIENT, "Surge"),
+        async |_| {},
+    )
+    .await;
     outcome.is(&["Succeeded"]);
     assert_eq!(stage.vanished(&before), only(&uid));
     stage.settled(N).await;
 
     let before = stage.witness.uids();
-    let (uid, outcome) = beside(&stage, Verb::Delete, 1, options(30, "Auto"), async |_| {
-        after(700).await;
-        assert_eq!(stage.witness.uids(), before, "not before it is allowed");
-        stage.kubectl_ok(&["delete", "pdb", "all"]).await;
-    })
+    let (uid, outcome) = beside(
+        &stage,
+        Verb::Delete,
+        1,
+        options(PATIENT, "Auto"),
+        async |_| {
+            after(700).await;
+            assert_eq!(stage.witness.uids(), before, "not before it is allowed");
+            stage.kubectl_ok(&["delete", "pdb", "all"]).await;
+        },
+    )
     .await;
     outcome.is(&["Succeeded"]);
     assert_eq!(stage.vanished(&before), only(&uid));
@@ -371,7 +395,7 @@ async fn two_at_once(ground: &Ground) {
         let before = stage.witness.uids();
         let pod = stage.pick(number);
         let node = Stage::elsewhere(&pod, number);
-        let on = json!({"pod": stage.pod(&pod), "options": options(30, "Auto")});
+        let on = json!({"pod": stage.pod(&pod), "options": options(PATIENT, "Auto")});
         let mut to = on.clone();
         to["node"] = json!({"name": node});
         let delete = stage.try_submit("action.Delete", on);

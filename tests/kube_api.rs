@@ -27,6 +27,7 @@ use wam::actions::ports::{CallError, Cluster as _, ScalePatch};
 use wam::clock;
 use wam::cluster::ClusterEvent;
 use wam::cluster::event::Kind;
+use wam::kube::metrics::VerbLabel;
 use wam::kube::{
     ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ClientOptions, Clients,
     LeaderElection, LeaseOptions, Metrics, Source, Watches,
@@ -40,7 +41,7 @@ use wam::scheduler::ports::{
 };
 
 /// How long the API server and its controllers may take for anything here.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An API server.
 #[derive(Debug, Clone, Copy)]
@@ -577,15 +578,16 @@ async fn fences_and_evicts_under_a_budget(ground: Ground) {
     let fenced = cluster.fence_pod(&key, &uid, "a1.2.7").await.unwrap();
     // The version from before the fence is that of a paused predecessor.
     let stale = pod.metadata.resource_version.clone().unwrap();
-    let before = clock::instant();
     let refused = cluster
         .evict(&key, &uid, &fenced.resource_version, false)
         .await;
     assert!(matches!(refused, Err(CallError::Budget(_))), "{refused:?}");
-    assert!(
-        before.elapsed() < Duration::from_secs(3),
-        "a budget's refusal was repeated"
-    );
+    let repeated = server
+        .metrics
+        .retries
+        .get_or_create(&VerbLabel { verb: "evict" })
+        .get();
+    assert_eq!(repeated, 0, "a budget's refusal was repeated");
     let asked = cluster
         .evict(&key, &uid, &fenced.resource_version, true)
         .await;
@@ -655,13 +657,15 @@ async fn a_pod_without_annotations_is_fenced(ground: Ground) {
 }
 
 async fn one_candidate_leads_and_hands_over(ground: Ground) {
+    /// A leader on a slow machine renews it in time.
+    const LEASE: Duration = Duration::from_secs(8);
     let Some(server) = Server::connect(ground, "lease").await else {
         return;
     };
     let candidate = |identity: &str| {
         let options = LeaseOptions {
-            lease_duration: Duration::from_secs(3),
-            renew_deadline: Duration::from_secs(2),
+            lease_duration: LEASE,
+            renew_deadline: LEASE - Duration::from_secs(2),
             retry_period: Duration::from_millis(200),
             ..LeaseOptions::new(&server.namespace, "wam", identity.to_owned())
         };
@@ -683,7 +687,7 @@ async fn one_candidate_leads_and_hands_over(ground: Ground) {
     // Both tell the truth at every moment of more than a lease's duration.
     let overlaps = AtomicU32::new(0);
     let start = clock::instant();
-    while start.elapsed() < Duration::from_secs(4) {
+    while start.elapsed() < LEASE + Duration::from_secs(1) {
         if !one.leads() || two.leads() {
             overlaps.fetch_add(1, Ordering::Relaxed);
         }
@@ -697,7 +701,7 @@ async fn one_candidate_leads_and_hands_over(ground: Ground) {
     assert!(!one.leads());
     let released = clock::instant();
     eventually("the second leader", || async { two.leads().then_some(()) }).await;
-    assert!(released.elapsed() < Duration::from_millis(2500));
+    assert!(released.elapsed() < LEASE);
 
     // Killed: its right ends by the clock although nobody tells it, and before the next one's begins.
     task_two.abort();

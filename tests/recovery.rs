@@ -368,16 +368,16 @@ async fn killed_at_any_moment_every_action_ends_truthfully() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_stop_hands_the_action_over_at_once() {
     let suite = "hand-over (kubectl, redis-server)";
-    let latencies = ["--start-latency", "3s", "--stop-latency", "50ms"];
+    let latencies = ["--start-latency", "6s", "--stop-latency", "50ms"];
     let Some(scene) = support::require(suite, Scene::start(&latencies)) else {
         return;
     };
     // Leases so long that waiting for one to run out would be seen.
     let patient = [
         "--executor-lease-duration",
-        "60s",
+        "600s",
         "--leader-elect-lease-duration",
-        "60s",
+        "600s",
     ];
     let (server, caller) = scene.serve(&patient);
     caller.until_ready().await;
@@ -406,18 +406,18 @@ async fn a_clean_stop_hands_the_action_over_at_once() {
     assert_eq!(action["state"], "Succeeded", "{action:#}");
     assert_eq!(scene.settled("test-a").await.nodes(), ["2"]);
     assert!(
-        stopped < Duration::from_secs(8),
+        stopped < Duration::from_secs(60),
         "stopping took {stopped:?}"
     );
     assert!(
-        took < Duration::from_secs(30),
+        took < Duration::from_secs(300),
         "the action waited for a lease: {took:?}"
     );
 }
 
 /// Waits until a step is in that state.
 async fn until_step(caller: &Caller, id: &str, name: &str, state: &str) {
-    for _ in 0..600 {
+    for _ in 0..3000 {
         let action = caller.get(id).await.expect("the action");
         let there = action["steps"].as_array().is_some_and(|steps| {
             steps

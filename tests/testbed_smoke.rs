@@ -17,7 +17,7 @@ use support::testbed::{Options, Testbed, program};
 use wam::clock;
 
 /// Far more than any step takes, for machines under load.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_is_created_bound_and_seen_by_kubectl() {

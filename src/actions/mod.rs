@@ -11,6 +11,8 @@ pub mod end;
 pub mod event;
 pub mod executor;
 pub mod facade;
+#[cfg(test)]
+mod fake;
 pub mod journal;
 pub mod ledger;
 mod line;

@@ -65,8 +65,8 @@ pub struct Settings {
     pub scheduler: bool,
     /// Stand for election before scheduling.
     pub lease: Option<LeaseOptions>,
-    /// The pods that name this are ours.
-    pub scheduler_name: String,
+    /// Profiles, plugins, extenders. The pods that name one of the profiles are ours.
+    pub scheduling: scheduler::Configuration,
     /// Names this process among others: in the store, the lease and events.
     pub identity: String,
     /// How long an action stays with an executor that is silent.
@@ -170,9 +170,8 @@ impl App {
         if settings.scheduler {
             let scheduler = Scheduler::new(
                 scheduler::Options {
-                    scheduler_name: settings.scheduler_name.clone(),
                     seed: settings.seed,
-                    ..scheduler::Options::default()
+                    ..scheduler::Options::new(&settings.scheduling)
                 },
                 Arc::clone(&cache),
                 Arc::clone(&store),
@@ -213,7 +212,7 @@ impl App {
             cluster: Arc::new(ApiCluster::new(Arc::clone(&clients.actions))),
             view: cache.clone(),
             placement: Arc::new(
-                SchedulerPlacement::new(Arc::clone(&cache), &settings.scheduler_name)
+                SchedulerPlacement::new(Arc::clone(&cache), &settings.scheduling)
                     .map_err(Error::Profile)?,
             ),
         };
@@ -229,7 +228,7 @@ impl App {
         let mut serving = Stage::new(&failed);
         if let Some(listener) = listener {
             let state = ApiState {
-                facade: Arc::new(Service::new(parts, vec![settings.scheduler_name.clone()])),
+                facade: Arc::new(Service::new(parts, settings.scheduling.scheduler_names())),
                 store: Arc::clone(&store),
                 readiness: checks(&store, answers, &running, &cache).into(),
                 metrics: ApiMetrics::register(&mut registry),

@@ -6,26 +6,47 @@ use async_trait::async_trait;
 
 use crate::actions::ports::{Arrival, Placement, Verdict};
 use crate::cluster::Cache;
+use crate::scheduler::Configuration;
 use crate::scheduler::framework::{Framework, Profile};
 use crate::scheduler::intents::IntentBook;
-use crate::scheduler::plugins::registry;
+use crate::scheduler::plugins::registry_with;
 use crate::scheduler::whatif;
 
 /// Asks the filters that the scheduler itself uses, about the cluster as the cache has it.
 pub(super) struct SchedulerPlacement {
     cache: Arc<Cache>,
-    framework: Framework,
+    /// The first is asked about pods of other schedulers, too.
+    frameworks: Vec<Framework>,
 }
 
 impl SchedulerPlacement {
     /// # Errors
-    /// When the profile makes no sense.
-    pub(super) fn new(cache: Arc<Cache>, scheduler_name: &str) -> Result<Self, String> {
-        // No intent speaks in a what-if: the book stays empty.
-        let registry = registry(Arc::new(IntentBook::default()));
-        let framework = Framework::new(&Profile::new(scheduler_name), &registry)
-            .map_err(|error| error.to_string())?;
-        Ok(Self { cache, framework })
+    /// When a profile makes no sense.
+    pub(super) fn new(cache: Arc<Cache>, scheduling: &Configuration) -> Result<Self, String> {
+        let framework = |profile: &Profile| {
+            // No intent speaks in a what-if: the book stays empty.
+            let plugins = registry_with(Arc::new(IntentBook::default()), &profile.args);
+            Framework::new(profile, &plugins).map_err(|error| error.to_string())
+        };
+        let frameworks = scheduling
+            .profiles()
+            .iter()
+            .map(framework)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { cache, frameworks })
+    }
+
+    /// That of the pods' scheduler.
+    fn framework(&self, arrivals: &[Arrival]) -> Option<&Framework> {
+        let spec = arrivals
+            .first()
+            .and_then(|a| a.deployment.template.spec.as_ref());
+        let name = spec.and_then(|spec| spec.scheduler_name.as_ref());
+        let named = self
+            .frameworks
+            .iter()
+            .find(|f| Some(&f.scheduler_name) == name);
+        named.or(self.frameworks.first())
     }
 }
 
@@ -42,7 +63,10 @@ impl Placement for SchedulerPlacement {
                 (pod, node.clone())
             })
             .collect();
-        let answers = whatif::verdicts(&self.framework, &self.cache.snapshot(), &pods, without);
+        let Some(framework) = self.framework(arrivals) else {
+            return Vec::new();
+        };
+        let answers = whatif::verdicts(framework, &self.cache.snapshot(), &pods, without);
         answers
             .into_iter()
             .map(|answer| match answer {

@@ -8,6 +8,10 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::duration;
+use crate::model::names::DEFAULT_SCHEDULER_NAME;
+use crate::scheduler;
+use crate::scheduler::config::Configuration;
+use crate::scheduler::config::duration::GoDuration;
 
 /// Flags of `wam serve`; what is not given comes from `--config FILE`, then from the defaults.
 #[derive(Debug, Clone, Default, Args)]
@@ -39,6 +43,15 @@ pub struct Flags {
     /// The pods that name this in spec.schedulerName are ours [default: wam-scheduler]
     #[arg(long, value_name = "NAME")]
     pub scheduler_name: Option<String>,
+    /// A KubeSchedulerConfiguration file (kubescheduler.config.k8s.io/v1): profiles, plugins, extenders,
+    /// leader election. Its scheduler names take the place of --scheduler-name; flags override the rest
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WAM_SCHEDULER_CONFIG",
+        conflicts_with = "scheduler_name"
+    )]
+    pub scheduler_config: Option<PathBuf>,
     /// Stand for election before scheduling, so that one of several replicas schedules [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: Option<bool>,
@@ -77,6 +90,7 @@ struct File {
     executor: Option<bool>,
     scheduler: Option<bool>,
     scheduler_name: Option<String>,
+    scheduler_config: Option<PathBuf>,
     executor_lease_duration: Option<String>,
     seed: Option<u64>,
     leader_election: LeaderElection,
@@ -120,20 +134,8 @@ pub struct Settings {
     pub executor: bool,
     /// Schedule.
     pub scheduler: bool,
-    /// Whose pods are ours.
-    pub scheduler_name: String,
-    /// Stand for election.
-    pub leader_elect: bool,
-    /// Of the lease.
-    pub lease_duration: Duration,
-    /// Of the lease.
-    pub renew_deadline: Duration,
-    /// Of the lease.
-    pub retry_period: Duration,
-    /// Of the lease.
-    pub lease_name: String,
-    /// Of the lease.
-    pub lease_namespace: String,
+    /// Profiles, plugins, extenders, the client's budget.
+    pub scheduling: Configuration,
     /// Of the executor.
     pub executor_lease: Duration,
     /// Of random choices.
@@ -151,60 +153,78 @@ impl Flags {
             None => File::default(),
         };
         let election = file.leader_election;
-        let span = |flag: Option<Duration>, file: Option<String>, name: &str, default: u64| match (
-            flag, file,
-        ) {
-            (Some(flag), _) => Ok(flag),
-            (None, Some(text)) => {
-                duration::parse(&text).map_err(|why| anyhow::anyhow!("config file: {name}: {why}"))
+        let path = self.scheduler_config.or(file.scheduler_config);
+        if path.is_some() && file.scheduler_name.is_some() {
+            bail!(
+                "config file: schedulerName and a scheduler configuration, which has the names, exclude each other"
+            );
+        }
+        let (mut scheduling, given) = match path {
+            Some(path) => (scheduler::config::load(&path)?, true),
+            None => {
+                let name = self.scheduler_name.or(file.scheduler_name);
+                (
+                    Configuration::for_scheduler(name.as_deref().unwrap_or(DEFAULT_SCHEDULER_NAME)),
+                    false,
+                )
             }
-            (None, None) => Ok(Duration::from_secs(default)),
         };
+        // Without a KubeSchedulerConfiguration the Lease is ours, not kube-scheduler's.
+        if !given {
+            DEFAULT_SCHEDULER_NAME.clone_into(&mut scheduling.leader_election.resource_name);
+        }
+        let lease = &mut scheduling.leader_election;
+        set(
+            &mut lease.leader_elect,
+            self.leader_elect.or(election.leader_elect),
+        );
+        for (place, flag, file, name) in [
+            (
+                &mut lease.lease_duration,
+                self.leader_elect_lease_duration,
+                election.lease_duration,
+                "leaderElection.leaseDuration",
+            ),
+            (
+                &mut lease.renew_deadline,
+                self.leader_elect_renew_deadline,
+                election.renew_deadline,
+                "leaderElection.renewDeadline",
+            ),
+            (
+                &mut lease.retry_period,
+                self.leader_elect_retry_period,
+                election.retry_period,
+                "leaderElection.retryPeriod",
+            ),
+        ] {
+            set(place, span(flag, file, name)?.map(GoDuration::from));
+        }
+        let name = self.leader_elect_resource_name.or(election.resource_name);
+        set(&mut lease.resource_name, name);
+        let namespace = self
+            .leader_elect_resource_namespace
+            .or(election.resource_namespace);
+        set(&mut lease.resource_namespace, namespace);
+        let kubeconfig = &scheduling.client_connection.kubeconfig;
+        let theirs = Some(kubeconfig)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
+        let executor_lease = span(
+            self.executor_lease_duration,
+            file.executor_lease_duration,
+            "executorLeaseDuration",
+        )?;
         let settings = Settings {
-            kubeconfig: self.kubeconfig.or(file.kubeconfig),
+            kubeconfig: self.kubeconfig.or(file.kubeconfig).or(theirs),
             context: self.context.or(file.context),
             store: store(self.redis.or(file.redis), &env)?,
             listen: listen(self.listen.or(file.listen)),
             api: !self.no_api && file.api.unwrap_or(true),
             executor: !self.no_executor && file.executor.unwrap_or(true),
             scheduler: !self.no_scheduler && file.scheduler.unwrap_or(true),
-            scheduler_name: self
-                .scheduler_name
-                .or(file.scheduler_name)
-                .unwrap_or_else(|| "wam-scheduler".to_owned()),
-            leader_elect: self.leader_elect.or(election.leader_elect).unwrap_or(true),
-            lease_duration: span(
-                self.leader_elect_lease_duration,
-                election.lease_duration,
-                "leaderElection.leaseDuration",
-                15,
-            )?,
-            renew_deadline: span(
-                self.leader_elect_renew_deadline,
-                election.renew_deadline,
-                "leaderElection.renewDeadline",
-                10,
-            )?,
-            retry_period: span(
-                self.leader_elect_retry_period,
-                election.retry_period,
-                "leaderElection.retryPeriod",
-                2,
-            )?,
-            lease_name: self
-                .leader_elect_resource_name
-                .or(election.resource_name)
-                .unwrap_or_else(|| "wam-scheduler".to_owned()),
-            lease_namespace: self
-                .leader_elect_resource_namespace
-                .or(election.resource_namespace)
-                .unwrap_or_else(|| "kube-system".to_owned()),
-            executor_lease: span(
-                self.executor_lease_duration,
-                file.executor_lease_duration,
-                "executorLeaseDuration",
-                10,
-            )?,
+            scheduling,
+            executor_lease: executor_lease.unwrap_or(Duration::from_secs(10)),
             seed: self.seed.or(file.seed),
         };
         if settings.executor_lease < Duration::from_millis(500) {
@@ -214,6 +234,27 @@ impl Flags {
             bail!("nothing is left to do: API, executor and scheduler are all switched off");
         }
         Ok(settings)
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// A flag's duration, or the file's.
+fn span(
+    flag: Option<Duration>,
+    file: Option<String>,
+    name: &str,
+) -> anyhow::Result<Option<Duration>> {
+    match (flag, file) {
+        (Some(flag), _) => Ok(Some(flag)),
+        (None, Some(text)) => duration::parse(&text)
+            .map(Some)
+            .map_err(|why| anyhow::anyhow!("config file: {name}: {why}")),
+        (None, None) => Ok(None),
     }
 }
 
@@ -291,10 +332,14 @@ mod tests {
     #[test]
     fn defaults_are_kube_schedulers() {
         let settings = with_redis().settings(none).unwrap();
-        assert!(settings.leader_elect && settings.api && settings.executor && settings.scheduler);
-        assert_eq!(settings.lease_duration, Duration::from_secs(15));
-        assert_eq!(settings.renew_deadline, Duration::from_secs(10));
-        assert_eq!(settings.retry_period, Duration::from_secs(2));
+        assert!(settings.api && settings.executor && settings.scheduler);
+        let lease = &settings.scheduling.leader_election;
+        assert!(lease.leader_elect);
+        assert_eq!(lease.lease_duration, GoDuration::from_secs(15));
+        assert_eq!(lease.renew_deadline, GoDuration::from_secs(10));
+        assert_eq!(lease.retry_period, GoDuration::from_secs(2));
+        assert_eq!(lease.resource_name, "wam-scheduler");
+        assert_eq!(settings.scheduling.scheduler_names(), ["wam-scheduler"]);
         assert_eq!(settings.listen, "127.0.0.1:3000");
     }
 
@@ -336,8 +381,35 @@ mod tests {
         };
         let settings = flags.settings(none).unwrap();
         assert_eq!(settings.listen, "127.0.0.1:2");
-        assert_eq!(settings.lease_duration, Duration::from_secs(3));
+        let lease = &settings.scheduling.leader_election;
+        assert_eq!(lease.lease_duration, GoDuration::from_secs(3));
         assert!(!settings.scheduler && settings.api);
+    }
+
+    #[test]
+    fn a_scheduler_configuration_names_the_profiles_and_flags_override_its_lease() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n\
+            clientConnection: {kubeconfig: /k}\nleaderElection: {leaseDuration: 30s, resourceName: mine}\n\
+            profiles: [{schedulerName: a}, {schedulerName: b}]\n";
+        std::fs::write(file.path(), text).unwrap();
+        let flags = Flags {
+            scheduler_config: Some(file.path().to_owned()),
+            leader_elect_resource_name: Some("other".into()),
+            ..with_redis()
+        };
+        let settings = flags.clone().settings(none).unwrap();
+        assert_eq!(settings.scheduling.scheduler_names(), ["a", "b"]);
+        let lease = &settings.scheduling.leader_election;
+        assert_eq!(lease.lease_duration, GoDuration::from_secs(30));
+        assert_eq!(lease.resource_name, "other");
+        assert_eq!(settings.kubeconfig, Some("/k".into()));
+        std::fs::write(file.path(), format!("{text}frob: 1\nparallelism: 0\n")).unwrap();
+        let told = flags.settings(none).unwrap_err().to_string();
+        assert!(
+            told.contains("line 6") && told.contains("line 7, column 1: parallelism"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -11,10 +11,11 @@ use super::config::StoreChoice;
 use super::failures::FailureFlags;
 use super::{apply, duration, serve, signals};
 use crate::app::{self, App};
-use crate::kube::{ClientOptions, Clients, LeaseOptions, Metrics};
+use crate::kube::{Clients, LeaseOptions, Metrics};
 use crate::model::names::DEFAULT_SCHEDULER_NAME;
 use crate::sandbox::cluster::NODE_PREFIX;
 use crate::sandbox::{Cluster, ClusterOptions};
+use crate::scheduler::{self, Configuration};
 
 /// The Deployments of the walk.
 const WORKLOADS: [&str; 2] = [
@@ -60,6 +61,9 @@ pub struct SandboxCommand {
     /// Decides all that is random: names, ties, which pods misbehave
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
+    /// A KubeSchedulerConfiguration file (kubescheduler.config.k8s.io/v1) for wam's scheduler
+    #[arg(long, value_name = "FILE")]
+    scheduler_config: Option<PathBuf>,
     /// Only the cluster: no wam on it (run `wam serve` beside it)
     #[arg(long)]
     cluster_only: bool,
@@ -73,6 +77,10 @@ pub struct SandboxCommand {
 /// When it cannot start; the text says what to do.
 pub async fn run(command: SandboxCommand) -> anyhow::Result<()> {
     let shutdown = signals::shutdown();
+    let scheduling = match &command.scheduler_config {
+        Some(path) => scheduler::config::load(path)?,
+        None => Configuration::for_scheduler(DEFAULT_SCHEDULER_NAME),
+    };
     let cluster = Box::pin(Cluster::start(ClusterOptions {
         listen: command.apiserver_listen.clone(),
         nodes: command.nodes,
@@ -83,7 +91,7 @@ pub async fn run(command: SandboxCommand) -> anyhow::Result<()> {
     }))
     .await?;
     let served = tokio::select! {
-        served = Box::pin(on(&cluster, &command)) => served,
+        served = Box::pin(on(&cluster, &command, scheduling)) => served,
         () = shutdown.cancelled() => Ok(None),
     };
     let app = match served {
@@ -121,7 +129,11 @@ fn forget(kubeconfig: &Path) {
 }
 
 /// Puts onto the cluster what belongs there, and starts ours.
-async fn on(cluster: &Cluster, command: &SandboxCommand) -> anyhow::Result<Option<App>> {
+async fn on(
+    cluster: &Cluster,
+    command: &SandboxCommand,
+    scheduling: Configuration,
+) -> anyhow::Result<Option<App>> {
     std::fs::write(&command.kubeconfig, cluster.kubeconfig())
         .with_context(|| format!("cannot write {}", command.kubeconfig.display()))?;
     for manifest in WORKLOADS {
@@ -143,10 +155,7 @@ async fn on(cluster: &Cluster, command: &SandboxCommand) -> anyhow::Result<Optio
     let store = serve::open(&choice).await?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let options = ClientOptions {
-        seed: command.seed,
-        ..ClientOptions::default()
-    };
+    let options = serve::client_options(&scheduling, command.seed);
     let clients = Clients::from_client(&cluster.client(), &options, &metrics);
     let identity = "sandbox".to_owned();
     let settings = app::Settings {
@@ -158,7 +167,7 @@ async fn on(cluster: &Cluster, command: &SandboxCommand) -> anyhow::Result<Optio
             DEFAULT_SCHEDULER_NAME,
             identity.clone(),
         )),
-        scheduler_name: DEFAULT_SCHEDULER_NAME.to_owned(),
+        scheduling,
         identity,
         executor_lease: Duration::from_secs(10),
         seed: command.seed,

@@ -12,6 +12,7 @@ use super::signals;
 use crate::app::{self, App};
 use crate::clock;
 use crate::kube::{ClientOptions, Clients, LeaseOptions, Metrics, Source};
+use crate::scheduler::Configuration;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::{self, Store};
@@ -21,7 +22,8 @@ use crate::store::{self, Store};
 #[command(after_help = "Examples:\n  \
     wam serve --kubeconfig ~/.kube/config --redis redis://127.0.0.1:6379\n  \
     REDIS_HOST=wam-redis REDIS_PASSWORD=... wam serve --listen 0.0.0.0:3000   (in a pod)\n  \
-    wam serve --config wam.yaml --no-scheduler\n\n\
+    wam serve --config wam.yaml --no-scheduler\n  \
+    wam serve --redis redis://127.0.0.1:6379 --scheduler-config kube-scheduler.yaml\n\n\
     A config file has the same settings:\n  \
     redis: redis://wam-redis:6379\n  \
     listen: 0.0.0.0:3000\n  \
@@ -48,10 +50,7 @@ pub async fn run(command: ServeCommand) -> anyhow::Result<()> {
     };
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let options = ClientOptions {
-        seed,
-        ..ClientOptions::default()
-    };
+    let options = client_options(&settings.scheduling, seed);
     let clients = Clients::connect(&source(&settings), &options, &metrics).await?;
     let app = App::start(
         app_settings(&settings, seed),
@@ -83,6 +82,18 @@ fn source(settings: &Settings) -> Source {
     }
 }
 
+/// The budget of binds is the configuration's; below 0 there is no bound.
+pub(super) fn client_options(scheduling: &Configuration, seed: u64) -> ClientOptions {
+    let mut options = ClientOptions {
+        seed,
+        ..ClientOptions::default()
+    };
+    let client = &scheduling.client_connection;
+    options.binds.qps = f64::from(client.qps);
+    options.binds.burst = u32::try_from(client.burst).unwrap_or(1);
+    options
+}
+
 /// Names this process: the host (in a pod: its name) and something of its own.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "wam".to_owned());
@@ -91,15 +102,20 @@ fn identity() -> String {
 
 fn app_settings(settings: &Settings, seed: u64) -> app::Settings {
     let identity = identity();
-    let lease = settings.leader_elect.then(|| {
+    let election = &settings.scheduling.leader_election;
+    let lease = election.leader_elect.then(|| {
         let mut lease = LeaseOptions::new(
-            &settings.lease_namespace,
-            &settings.lease_name,
+            &election.resource_namespace,
+            &election.resource_name,
             identity.clone(),
         );
-        lease.lease_duration = settings.lease_duration;
-        lease.renew_deadline = settings.renew_deadline;
-        lease.retry_period = settings.retry_period;
+        for (place, given) in [
+            (&mut lease.lease_duration, election.lease_duration),
+            (&mut lease.renew_deadline, election.renew_deadline),
+            (&mut lease.retry_period, election.retry_period),
+        ] {
+            *place = given.to_std().unwrap_or(*place);
+        }
         lease
     });
     app::Settings {
@@ -107,7 +123,7 @@ fn app_settings(settings: &Settings, seed: u64) -> app::Settings {
         executor: settings.executor,
         scheduler: settings.scheduler,
         lease,
-        scheduler_name: settings.scheduler_name.clone(),
+        scheduling: settings.scheduling.clone(),
         identity,
         executor_lease: settings.executor_lease,
         seed,

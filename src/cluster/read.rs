@@ -54,8 +54,7 @@ pub fn replication_controller(object: core::ReplicationController) -> Object {
 /// What is wrong with its selector.
 pub fn stateful_set(object: apps::StatefulSet) -> Result<Object, String> {
     let key = key_of(&object.metadata);
-    let selector = object.spec.map(|s| s.selector).unwrap_or_default();
-    let selector = LabelSelector::from_api(&selector)
+    let selector = LabelSelector::from_api(&object.spec.selector)
         .map_err(|(at, problem)| format!("statefulset {key}: spec.selector{at}: {problem}"))?;
     Ok(Object::StatefulSet(key, Arc::new(selector)))
 }

@@ -74,7 +74,8 @@ pub struct NodeInfo {
     pub requested: Resources,
     /// The same with defaults for missing cpu and memory requests, for scores.
     pub non_zero: Resources,
-    /// The host ports in use.
+    /// The host ports in use, each once: of two pods that should not both be here, the first that is taken
+    /// off frees the port (`framework.HostPortInfo`).
     pub ports: Vec<HostPort>,
     /// The pods again, by class.
     pub classes: Vec<ClassCount>,
@@ -111,7 +112,11 @@ impl NodeInfo {
     pub fn add(&mut self, pod: Arc<PodInfo>) {
         self.requested.add(&pod.spec.requests.total);
         self.non_zero.add(&pod.spec.requests.non_zero);
-        self.ports.extend(pod.spec.host_ports.iter().cloned());
+        for port in &pod.spec.host_ports {
+            if !self.ports.contains(port) {
+                self.ports.push(port.clone());
+            }
+        }
         self.cares |= !pod.class.affinity.is_empty();
         self.repels |= !pod.class.affinity.anti_required.is_empty();
         let volumes = &pod.spec.volumes;

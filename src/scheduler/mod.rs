@@ -6,6 +6,7 @@ pub mod binding;
 pub mod config;
 pub mod cycle;
 pub mod diagnosis;
+pub mod explain;
 pub mod framework;
 pub mod intents;
 pub mod metrics;
@@ -18,6 +19,6 @@ pub mod unsupported;
 pub mod whatif;
 
 pub use binding::Ports;
-pub use config::Options;
+pub use config::{Configuration, Options};
 pub use metrics::Metrics;
 pub use run::Scheduler;

@@ -17,7 +17,7 @@ use super::binding::{Caller, Outcome, Ports, STORE_TIMEOUT};
 use super::config::Options;
 use super::cycle::Search;
 use super::framework::runtime::Error;
-use super::framework::{Events, Framework, Profile};
+use super::framework::{Events, Framework};
 use super::intents::IntentBook;
 use super::metrics::Metrics;
 use super::plugins::registry_with;
@@ -75,20 +75,14 @@ impl Scheduler {
     ) -> Result<Self, Error> {
         let intents = Arc::new(IntentBook::default());
         let mut frameworks = HashMap::new();
-        let mut profiles = config.profiles.clone();
-        if profiles.is_empty() {
-            profiles.push(Profile::new(&config.scheduler_name));
-        }
-        let names: Vec<String> = profiles.iter().map(|p| p.scheduler_name.clone()).collect();
-        for profile in profiles {
+        let names = config.profiles.iter().map(|p| p.scheduler_name.clone());
+        let names: Vec<String> = names.collect();
+        for profile in &config.profiles {
             let plugins = registry_with(intents.clone(), &profile.args);
-            let framework = Framework::new(&profile, &plugins)?.beside(names.clone());
-            let framework = Arc::new(framework);
-            if frameworks
-                .insert(profile.scheduler_name.clone(), framework)
-                .is_some()
-            {
-                return Err(Error::Duplicate(profile.scheduler_name));
+            let framework = Framework::new(profile, &plugins)?.beside(names.clone());
+            let name = profile.scheduler_name.clone();
+            if frameworks.insert(name.clone(), Arc::new(framework)).is_some() {
+                return Err(Error::Duplicate(name));
             }
         }
         // The queue sort is the same in all profiles.

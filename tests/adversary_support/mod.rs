@@ -140,15 +140,15 @@ fn bad_node(kubeconfig: &str) -> Wam {
     Wam::start(&args, &[])
 }
 
-/// Polls until it is so; panics after a minute.
+/// Polls until it is so; panics after some minutes.
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    for _ in 0..3000 {
+    for _ in 0..12_000 {
         if so().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("in a minute it did not come true that {what}");
+    panic!("in minutes it did not come true that {what}");
 }
 
 /// A namespace with the Deployment `web` in it, all its pods Ready, and a witness.
@@ -276,7 +276,7 @@ impl<'a> Stage<'a> {
     /// is surplus, nothing is held back, nothing is missing.
     pub async fn settled(&self, replicas: usize) {
         let mut last = String::new();
-        for _ in 0..1500 {
+        for _ in 0..9000 {
             let found = self.deployments().get("web").await.expect("the Deployment");
             let (spec, status) = (found.spec, found.status.unwrap_or_default());
             let count = |number: Option<i32>| usize::try_from(number.unwrap_or(0)).unwrap_or(0);

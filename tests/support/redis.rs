@@ -108,7 +108,7 @@ impl Redis {
     }
 
     fn wait_ready(&mut self) -> Result<(), String> {
-        for _ in 0..500 {
+        for _ in 0..3000 {
             if let Some(child) = &mut self.child
                 && let Ok(Some(status)) = child.try_wait()
             {

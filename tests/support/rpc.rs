@@ -27,7 +27,7 @@ impl Caller {
         let body = json!({"method": method, "params": [argument], "id": "1"});
         let request = self.http.post(format!("{}/rpc", self.base)).json(&body);
         request
-            .timeout(Duration::from_secs(30))
+            .timeout(Duration::from_secs(60))
             .send()
             .await?
             .json()
@@ -58,7 +58,8 @@ impl Caller {
 
     /// Polls until the action has ended (its state is final); the action.
     pub async fn ended(&self, id: &str) -> Value {
-        for _ in 0..3000 {
+        // Beyond what an action may take: its deadline, the grace past it, and putting back.
+        for _ in 0..12_000 {
             if let Ok(action) = self.get(id).await
                 && !matches!(action["state"].as_str(), None | Some("Pending" | "Running"))
             {
@@ -100,7 +101,7 @@ impl Caller {
 
     /// Waits until it says yes.
     pub async fn until_ready(&self) {
-        for _ in 0..1200 {
+        for _ in 0..4800 {
             if self.ready().await {
                 return;
             }
@@ -152,7 +153,7 @@ impl Listener {
                     .push_str(std::str::from_utf8(&chunk).expect("text"));
             }
         };
-        tokio::time::timeout(Duration::from_secs(120), wait)
+        tokio::time::timeout(Duration::from_secs(600), wait)
             .await
             .unwrap_or_else(|_| panic!("no outcome of {action} on the stream"))
     }

@@ -163,7 +163,7 @@ impl Scene {
         }
     }
 
-    /// Waits until the workload is at rest; panics after a minute.
+    /// Waits until the workload is at rest; panics after some minutes.
     pub async fn settled(&self, name: &str) -> Seen {
         self.rest(name, true).await
     }
@@ -175,7 +175,7 @@ impl Scene {
 
     async fn rest(&self, name: &str, all_ready: bool) -> Seen {
         let mut last = String::new();
-        for _ in 0..300 {
+        for _ in 0..1500 {
             match self.at_rest(name, all_ready) {
                 Ok(seen) => return seen,
                 Err(why) => last = why,

@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::actions::context::{Step, Waker};
+use crate::actions::context::Step;
 use crate::actions::end::End;
 use crate::actions::op::Who;
 use crate::actions::ports::CallError;
 use crate::model::{NamespacedName, Pod, PodPhase};
+
+/// How often in a row a pod that changed under the call's hands is tried again at once. Each try looks
+/// afresh, so that it fails again only if the pod has changed once more.
+const AT_ONCE: u32 = 4;
 
 /// Written ahead of the first call that touches the pod.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -40,11 +44,42 @@ async fn until_done(
     named: bool,
 ) -> Result<String, End> {
     let mut waker = step.waker();
+    let mut refused: Option<String> = None;
+    let mut at_once = AT_ONCE;
     loop {
-        match once(step, &mut waker, key, uid, named).await? {
-            Some(detail) => return Ok(detail),
-            None => waker.next(&format!("pod {key} to be evicted")).await?,
+        let tried = once(step, key, uid, named).await?;
+        let waited = match tried {
+            Tried::Done(detail) => return Ok(detail),
+            Tried::Changed if at_once > 0 => {
+                at_once -= 1;
+                continue;
+            }
+            Tried::Changed => waker.next(&format!("pod {key} to be evicted")).await,
+            Tried::Budget(message) => {
+                step.note(&format!("waiting for a PodDisruptionBudget: {message}"))
+                    .await?;
+                refused = Some(message);
+                // The budget's controller reacts to pods becoming Ready, or after two minutes.
+                waker.next("a PodDisruptionBudget to allow it").await
+            }
+            Tried::Unavailable(error) => waker.pause(&error).await,
+        };
+        at_once = AT_ONCE;
+        waited.map_err(|end| by_budget(end, key, refused.as_deref()))?;
+    }
+}
+
+/// A deadline that passes after a budget's refusal was the budget's doing, whatever a later try was answered:
+/// that says only that the pod changed or that the API server was slow.
+fn by_budget(end: End, key: &NamespacedName, refused: Option<&str>) -> End {
+    match (end, refused) {
+        (End::Failed(failure), Some(message)) if failure.reason == "DeadlineExceeded" => {
+            End::failed(
+                "DisruptionBudget",
+                format!("pod {key} was not evicted: {message}"),
+            )
         }
+        (end, _) => end,
     }
 }
 
@@ -92,31 +127,34 @@ async fn settled(
     }
 }
 
-/// One try. `None`: look again.
-async fn once(
-    step: &Step,
-    waker: &mut Waker,
-    key: &NamespacedName,
-    uid: &str,
-    named: bool,
-) -> Result<Option<String>, End> {
+/// What one try came to.
+enum Tried {
+    /// It is done; what is said about it.
+    Done(String),
+    /// The pod changed between two calls; a fresh look is worth another try.
+    Changed,
+    /// A PodDisruptionBudget forbids it for now.
+    Budget(String),
+    /// Worth a try later.
+    Unavailable(CallError),
+}
+
+/// One try.
+async fn once(step: &Step, key: &NamespacedName, uid: &str, named: bool) -> Result<Tried, End> {
     let cluster = &step.context.parts.cluster;
     let pod = match cluster.pod(key).await {
         Ok(pod) => pod.filter(|pod| pod.uid == uid),
-        Err(error) => {
-            waker.pause(&error).await?;
-            return Ok(None);
-        }
+        Err(error) => return Ok(Tried::Unavailable(error)),
     };
     let memo: Memo = step.memo().await;
     let ours = memo.uid == uid;
     let gone = || format!("pod {key} (uid {uid}) was deleted by another hand");
     let pod = match pod {
-        None if ours => return Ok(Some(String::new())),
-        Some(pod) if pod.deleted.is_some() && ours => return Ok(Some(String::new())),
+        None if ours => return Ok(Tried::Done(String::new())),
+        Some(pod) if pod.deleted.is_some() && ours => return Ok(Tried::Done(String::new())),
         Some(pod) if pod.deleted.is_none() => pod,
         _ if named => return Err(End::failed("PodGone", gone())),
-        _ => return Ok(Some("the pod was gone already".to_owned())),
+        _ => return Ok(Tried::Done("the pod was gone already".to_owned())),
     };
     if named && matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded) {
         return Err(End::failed(
@@ -128,7 +166,9 @@ async fn once(
         ));
     }
     if !named && pod.node_name.is_none() {
-        return Ok(Some("the pod is unbound: no eviction needed".to_owned()));
+        return Ok(Tried::Done(
+            "the pod is unbound: no eviction needed".to_owned(),
+        ));
     }
     step.may_act(ours)?;
     if !ours {
@@ -138,25 +178,10 @@ async fn once(
         .await?;
     }
     match evict_now(step, key, &pod).await {
-        Ok(()) => Ok(Some(format!("pod {key} evicted"))),
-        Err(CallError::Gone(_) | CallError::Precondition(_)) => Ok(None),
-        Err(CallError::Budget(message)) => {
-            step.note(&format!("waiting for a PodDisruptionBudget: {message}"))
-                .await?;
-            // The budget's controller reacts to pods becoming Ready, or after two minutes.
-            match waker.next("a PodDisruptionBudget to allow it").await {
-                Err(End::Failed(mut failure)) => {
-                    failure.reason = "DisruptionBudget".to_owned();
-                    failure.message = format!("pod {key} was not evicted: {message}");
-                    Err(End::Failed(failure))
-                }
-                other => other.map(|()| None),
-            }
-        }
-        Err(error @ CallError::Unavailable { .. }) => {
-            waker.pause(&error).await?;
-            Ok(None)
-        }
+        Ok(()) => Ok(Tried::Done(format!("pod {key} evicted"))),
+        Err(CallError::Gone(_) | CallError::Precondition(_)) => Ok(Tried::Changed),
+        Err(CallError::Budget(message)) => Ok(Tried::Budget(message)),
+        Err(error @ CallError::Unavailable { .. }) => Ok(Tried::Unavailable(error)),
         Err(error @ CallError::Refused(_)) => Err(error.into()),
     }
 }
@@ -174,3 +199,6 @@ pub(super) async fn evict_now(
         .evict(key, &pod.uid, &fenced.resource_version, false)
         .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,12 @@ impl GoDuration {
     }
 }
 
+impl From<Duration> for GoDuration {
+    fn from(span: Duration) -> Self {
+        Self(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
 /// `number` (digits with at most one point) times `unit`, the rest below a nanosecond cut off.
 fn scaled(number: &str, unit: i64) -> Option<i64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -149,7 +155,17 @@ mod tests {
             let parsed = GoDuration::parse(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(parsed.to_string(), canonical, "{text}");
         }
-        for text in ["", "-", "3", "1x", "s", ".s", "1..2s", "1 s", "99999999999h"] {
+        for text in [
+            "",
+            "-",
+            "3",
+            "1x",
+            "s",
+            ".s",
+            "1..2s",
+            "1 s",
+            "99999999999h",
+        ] {
             assert_eq!(GoDuration::parse(text), None, "{text}");
         }
     }

@@ -1,5 +1,8 @@
 //! The settings of the running scheduler.
 
+use std::time::Duration;
+
+use super::types::Configuration;
 use crate::model::names::DEFAULT_SCHEDULER_NAME;
 use crate::scheduler::framework::Profile;
 use crate::scheduler::queue::Backoff;
@@ -7,9 +10,7 @@ use crate::scheduler::queue::Backoff;
 /// The scheduler's settings.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The pods that are ours.
-    pub scheduler_name: String,
-    /// Profiles in place of the default plugins for `scheduler_name`, one per scheduler name; none usually.
+    /// One per scheduler name; the pods that name one of them are ours.
     pub profiles: Vec<Profile>,
     /// How rejected pods wait.
     pub backoff: Backoff,
@@ -29,14 +30,30 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            scheduler_name: DEFAULT_SCHEDULER_NAME.to_owned(),
-            profiles: Vec::new(),
+            profiles: vec![Profile::new(DEFAULT_SCHEDULER_NAME)],
             backoff: Backoff::default(),
             seed: 0,
             batch: 128,
             binds_in_flight: 64,
             patches_in_flight: 16,
             without_store: false,
+        }
+    }
+}
+
+impl Options {
+    /// What a configuration says; all else has its default.
+    #[must_use]
+    pub fn new(configuration: &Configuration) -> Self {
+        let seconds = |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        Self {
+            profiles: configuration.profiles(),
+            backoff: Backoff {
+                initial: seconds(configuration.pod_initial_backoff_seconds),
+                max: seconds(configuration.pod_max_backoff_seconds),
+                ..Backoff::default()
+            },
+            ..Self::default()
         }
     }
 }

@@ -172,7 +172,11 @@ impl Reader {
         let fits = whole.and_then(|value| T::try_from(value).ok());
         if fits.is_none() {
             let bits = 8 * size_of::<T>();
-            self.wrong_type(node, &path, &format!("a whole number of at most {bits} bits"));
+            self.wrong_type(
+                node,
+                &path,
+                &format!("a whole number of at most {bits} bits"),
+            );
         }
         fits
     }
@@ -212,7 +216,8 @@ impl Reader {
         let text = self.text_at(node, &path)?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
-            let supported: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            let supported: Vec<String> =
+                words.iter().map(|(word, _)| format!("{word:?}")).collect();
             let supported = supported.join(", ");
             let text = format!("Unsupported value: {text:?}: supported values: {supported}");
             self.problem(node.at, &path, text);
@@ -235,7 +240,10 @@ fn whole(text: &str) -> Option<i64> {
 
 /// The name that a user probably meant.
 pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let best = known.iter().map(|known| (distance(name, known), *known)).min()?;
+    let best = known
+        .iter()
+        .map(|known| (distance(name, known), *known))
+        .min()?;
     (best.0 <= 1 + name.len() / 5).then_some(best.1)
 }
 

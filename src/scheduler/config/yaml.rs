@@ -66,13 +66,27 @@ impl Value {
 }
 
 impl Node {
+    /// Whether it is an object with this `name`.
+    fn is_named(&self, name: &str) -> bool {
+        let Value::Map(entries) = &self.value else {
+            return false;
+        };
+        entries.iter().any(|entry| {
+            entry.key == "name" && matches!(&entry.node.value, Value::Text(text) if text == name)
+        })
+    }
+
     /// Where the value of this path (`profiles[1].schedulerName`) stands, or of as much of it as is there.
+    /// An item of a list can be named by its index or its `name`.
     pub(super) fn locate(&self, path: &str) -> Position {
         let (mut node, mut at) = (self, self.at);
         for step in path.split(['.', '[']).filter(|s| !s.is_empty()) {
             let next = match (&node.value, step.strip_suffix(']')) {
                 (Value::List(items), Some(index)) => {
-                    let item = index.parse().ok().and_then(|i: usize| items.get(i));
+                    let item = match index.parse::<usize>() {
+                        Ok(index) => items.get(index),
+                        Err(_) => items.iter().find(|item| item.is_named(index)),
+                    };
                     item.map(|item| (item, item.at))
                 }
                 (Value::Map(entries), None) => {
@@ -140,7 +154,11 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = *style == ScalarStyle::Plain && tag.is_none();
-                let value = if plain { resolve(text) } else { Value::Text(text.to_string()) };
+                let value = if plain {
+                    resolve(text)
+                } else {
+                    Value::Text(text.to_string())
+                };
                 self.node(*anchor, Node { at, value })
             }
             Event::Alias(anchor) => match self.anchors.get(anchor) {
@@ -152,7 +170,9 @@ impl Builder<'_> {
                 }
                 None => Err((at, "an alias within its own anchor".to_owned())),
             },
-            Event::SequenceStart(_, anchor, _) => self.open(Open::List(*anchor, at, Vec::new()), at),
+            Event::SequenceStart(_, anchor, _) => {
+                self.open(Open::List(*anchor, at, Vec::new()), at)
+            }
             Event::MappingStart(_, anchor, _) => {
                 self.open(Open::Map(*anchor, at, Vec::new(), None), at)
             }
@@ -167,9 +187,10 @@ impl Builder<'_> {
                 }
                 None => Ok(()),
             },
-            Event::DocumentStart(..) if self.root.is_some() => {
-                Err((at, "a second document: one file has one configuration".to_owned()))
-            }
+            Event::DocumentStart(..) if self.root.is_some() => Err((
+                at,
+                "a second document: one file has one configuration".to_owned(),
+            )),
             _ => Ok(()),
         }
     }
@@ -201,14 +222,18 @@ impl Builder<'_> {
                         Value::Text(text) | Value::Number(text) => text,
                         Value::Bool(value) => value.to_string(),
                         other => {
-                            return Err((node.at, format!("a key must be a string, not {}", other.kind())));
+                            return Err((
+                                node.at,
+                                format!("a key must be a string, not {}", other.kind()),
+                            ));
                         }
                     };
                     *key = Some((text, node.at));
                 }
                 Some((key, at)) => {
                     if entries.iter().any(|entry| entry.key == key) {
-                        self.mistakes.push((at, format!("key {key:?} is given twice")));
+                        self.mistakes
+                            .push((at, format!("key {key:?} is given twice")));
                     } else {
                         entries.push(Entry { key, at, node });
                     }
@@ -239,10 +264,33 @@ fn resolve(text: &str) -> Value {
         }
         _ => {}
     }
+    if let Some(whole) = with_base(text) {
+        return Value::Number(whole.to_string());
+    }
     let begins = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
     let has_digit = text.contains(|c: char| c.is_ascii_digit());
     if begins && has_digit && text.parse::<f64>().is_ok_and(f64::is_finite) {
         return Value::Number(text.to_owned());
     }
     Value::Text(text.to_owned())
+}
+
+/// A whole number of another base, as Go's `strconv.ParseInt(text, 0, 64)` reads it: `0x1f`, `0o17`, `017`.
+fn with_base(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let rest = digits.strip_prefix('0')?;
+    let (radix, rest) = match rest.as_bytes().first()? {
+        b'x' | b'X' => (16, &rest[1..]),
+        b'o' | b'O' => (8, &rest[1..]),
+        b'b' | b'B' => (2, &rest[1..]),
+        _ => (8, rest),
+    };
+    if !rest.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let value = i64::from_str_radix(rest, radix).ok()?;
+    Some(if negative { -value } else { value })
 }

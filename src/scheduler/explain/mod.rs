@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use answer::{Answer, NodeAnswer, Nominated, PluginScore, Preemption, Verdict, Victims};
-pub use case::{Case, CaseError, cluster_of};
+pub use case::{Case, CaseError, cluster_of, framework_for};
 
 use super::cycle::after_filter;
 use super::diagnosis::{FitError, Nominate};

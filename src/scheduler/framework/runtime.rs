@@ -83,7 +83,9 @@ impl Framework {
         // Known to kube-scheduler but not built here: what it would demand is asked of `unsupported`.
         let absent = |name: &str| {
             let known = DEFAULT_PLUGINS.iter().map(|(known, _)| *known);
-            known.filter(|_| find(name).is_none()).find(|known| *known == name)
+            known
+                .filter(|_| find(name).is_none())
+                .find(|known| *known == name)
         };
         let mut lacking: Vec<&'static str> = Vec::new();
         for (name, _) in &profile.multi_point.enabled {
@@ -160,6 +162,12 @@ impl Framework {
     #[must_use]
     pub fn runs(&self, plugin: &str) -> bool {
         self.all.iter().any(|p| p.name() == plugin)
+    }
+
+    /// Whether a plugin of this name runs at a point.
+    #[must_use]
+    pub fn runs_at(&self, point: Point, plugin: &str) -> bool {
+        self.at(point).any(|p| p.name() == plugin)
     }
 
     /// Whether the profile asks for this plugin of kube-scheduler's and it is not built here.

@@ -12,13 +12,15 @@ use crate::model::selector::Labels;
 pub(super) struct Namespaces(pub(super) Arc<HashMap<String, Arc<Labels>>>);
 
 impl Namespaces {
-    /// Whether a term of the incoming pod means pods of this class. A selector that is not empty selects
-    /// among the namespaces that are known.
+    /// Whether a term of the incoming pod means pods of this class. A selector that an object without any
+    /// labels satisfies (`NotIn`, `DoesNotExist`, an empty one) means all namespaces: so upstream has it,
+    /// which means to put the selector aside once it has found the namespaces, but does so in a copy.
     pub(super) fn incoming(&self, term: &PodAffinityTerm, there: &PodClass) -> bool {
         let namespace = &there.namespace;
         let meant = term.namespaces.contains(namespace)
             || term.namespace_selector.as_ref().is_some_and(|selector| {
-                selector.is_empty() || self.0.get(namespace).is_some_and(|l| selector.matches(l))
+                selector.matches(&Labels::new())
+                    || self.0.get(namespace).is_some_and(|l| selector.matches(l))
             });
         meant && term.selector.as_ref().is_some_and(|s| s.matches(&there.labels))
     }
