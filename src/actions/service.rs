@@ -38,6 +38,13 @@ impl Service {
         Self { parts, validator }
     }
 
+    /// Takes actions in these namespaces alone; empty: in all.
+    #[must_use]
+    pub fn within(mut self, namespaces: Vec<String>) -> Self {
+        self.validator = self.validator.within(namespaces);
+        self
+    }
+
     async fn replay(
         &self,
         caller: &str,

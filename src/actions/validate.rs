@@ -16,6 +16,7 @@ use crate::model::{Deployment, NamespacedName, PodPhase, WorkloadRef};
 pub struct Validator {
     cluster: Arc<dyn Cluster>,
     scheduler_names: Vec<String>,
+    namespaces: Vec<String>,
 }
 
 fn invalid(message: impl Into<String>) -> SubmitError {
@@ -44,7 +45,25 @@ impl Validator {
         Self {
             cluster,
             scheduler_names,
+            namespaces: Vec::new(),
         }
+    }
+
+    /// Refuses what is in another namespace; empty: none is another.
+    pub fn within(self, namespaces: Vec<String>) -> Self {
+        Self { namespaces, ..self }
+    }
+
+    /// The object's name, if actions are taken in its namespace.
+    fn key(&self, namespace: &str, name: &str) -> Result<NamespacedName, SubmitError> {
+        let namespace = or_default(namespace);
+        if !self.namespaces.is_empty() && !self.namespaces.iter().any(|ours| ours == namespace) {
+            return Err(invalid(format!(
+                "namespace {namespace} is not among those where actions are taken ({})",
+                self.namespaces.join(", ")
+            )));
+        }
+        Ok(NamespacedName::new(namespace, name))
     }
 
     /// Understands a request.
@@ -114,7 +133,7 @@ impl Validator {
     }
 
     async fn workload(&self, arg: &WorkloadArg) -> Result<WorkloadRef, SubmitError> {
-        let key = NamespacedName::new(or_default(&arg.namespace), &arg.name);
+        let key = self.key(&arg.namespace, &arg.name)?;
         let found = self.cluster.deployment(&key).await.map_err(unavailable)?;
         let Some(found) = found else {
             return Err(invalid(format!("deployment {key} not found")));
@@ -162,7 +181,7 @@ impl Validator {
     }
 
     async fn target(&self, arg: &PodArg) -> Result<Target, SubmitError> {
-        let key = NamespacedName::new(or_default(&arg.namespace), &arg.name);
+        let key = self.key(&arg.namespace, &arg.name)?;
         let Some(pod) = self.cluster.pod(&key).await.map_err(unavailable)? else {
             return Err(invalid(format!("pod {key} not found")));
         };

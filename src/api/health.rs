@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 
-use super::{ApiState, NOSNIFF, plain_text};
+use super::{HealthState, NOSNIFF, plain_text};
 use crate::clock;
 
 /// How long a check may take before it counts as failed.
@@ -61,7 +61,7 @@ pub(super) async fn live(RawQuery(query): RawQuery) -> Response {
 }
 
 /// `/readyz`.
-pub(super) async fn ready(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn ready(State(state): State<HealthState>, RawQuery(query): RawQuery) -> Response {
     let answers = futures::future::join_all(state.readiness.iter().map(Check::run)).await;
     let mut results = vec![("ping", Ok(()))];
     results.extend(

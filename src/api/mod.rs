@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -53,6 +53,35 @@ pub struct ApiState {
     pub shutdown: CancellationToken,
 }
 
+/// What `/livez`, `/readyz` and `/metrics` work with, in the API and without it.
+#[derive(Clone)]
+pub struct HealthState {
+    /// What `/readyz` asks, in this order.
+    pub readiness: Arc<[Check]>,
+    /// What `/metrics` shows.
+    pub registry: Arc<Registry>,
+}
+
+impl FromRef<ApiState> for HealthState {
+    fn from_ref(state: &ApiState) -> Self {
+        Self {
+            readiness: Arc::clone(&state.readiness),
+            registry: Arc::clone(&state.registry),
+        }
+    }
+}
+
+/// Health and metrics alone: for probes, and for a process that serves no API.
+pub fn health_router(state: HealthState) -> Router {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(expose_metrics))
+        .fallback(not_found)
+        .with_state(state)
+}
+
 /// All paths.
 pub fn router(state: ApiState) -> Router {
     Router::new()
@@ -67,7 +96,7 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-async fn expose_metrics(State(state): State<ApiState>) -> Response {
+async fn expose_metrics(State(state): State<HealthState>) -> Response {
     match metrics::expose(&state.registry) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => plain_text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
-use crate::api::{ApiMetrics, ApiState, Check, router};
+use crate::api::{ApiMetrics, ApiState, Check, HealthState, health_router, router};
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
@@ -59,6 +59,10 @@ pub enum Error {
 pub struct Settings {
     /// Where to serve JSON-RPC and events; `None`: nowhere.
     pub listen: Option<String>,
+    /// Where to serve health and metrics besides; `None`: only where the API is.
+    pub health_listen: Option<String>,
+    /// Where actions are taken and pods scheduled; empty: everywhere.
+    pub namespaces: Vec<String>,
     /// Carry actions out.
     pub executor: bool,
     /// Schedule pods.
@@ -146,6 +150,10 @@ impl App {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
+        let health_listener = match &settings.health_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let address = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
@@ -170,6 +178,7 @@ impl App {
         if settings.scheduler {
             let scheduler = Scheduler::new(
                 scheduler::Options {
+                    namespaces: settings.namespaces.clone(),
                     seed: settings.seed,
                     ..scheduler::Options::new(&settings.scheduling)
                 },
@@ -226,24 +235,28 @@ impl App {
         }
 
         let mut serving = Stage::new(&failed);
-        if let Some(listener) = listener {
+        let api_metrics = listener
+            .is_some()
+            .then(|| ApiMetrics::register(&mut registry));
+        let health = HealthState {
+            readiness: checks(&store, answers, &running, &cache).into(),
+            registry: Arc::new(registry),
+        };
+        if let (Some(listener), Some(metrics)) = (listener, api_metrics) {
+            let facade = Service::new(parts, settings.scheduling.scheduler_names())
+                .within(settings.namespaces.clone());
             let state = ApiState {
-                facade: Arc::new(Service::new(parts, settings.scheduling.scheduler_names())),
+                facade: Arc::new(facade),
                 store: Arc::clone(&store),
-                readiness: checks(&store, answers, &running, &cache).into(),
-                metrics: ApiMetrics::register(&mut registry),
-                registry: Arc::new(registry),
+                readiness: Arc::clone(&health.readiness),
+                metrics,
+                registry: Arc::clone(&health.registry),
                 shutdown: serving.stop.clone(),
             };
-            let stop = serving.stop.clone();
-            serving.spawn(async move {
-                let served = axum::serve(listener, router(state))
-                    .with_graceful_shutdown(async move { stop.cancelled().await })
-                    .await;
-                if let Err(error) = served {
-                    tracing::error!(%error, "the API ended");
-                }
-            });
+            serve(&mut serving, listener, router(state));
+        }
+        if let Some(listener) = health_listener {
+            serve(&mut serving, listener, health_router(health));
         }
         Ok(Self {
             address,
@@ -288,6 +301,19 @@ async fn cache_synced(cache: &Cache) {
             return;
         }
     }
+}
+
+/// Answers on this address until the stage ends, requests under way included.
+fn serve(stage: &mut Stage, listener: TcpListener, router: axum::Router) {
+    let stop = stage.stop.clone();
+    stage.spawn(async move {
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stop.cancelled().await })
+            .await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the API ended");
+        }
+    });
 }
 
 async fn listen(address: &str) -> Result<TcpListener, Error> {

@@ -31,6 +31,13 @@ pub struct Flags {
     /// Where to serve JSON-RPC and events [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDR", env = "SERVER_ADDRESS")]
     pub listen: Option<String>,
+    /// Where to serve /livez, /readyz and /metrics, besides --listen: for probes, and for a process without the API
+    /// [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub health_listen: Option<String>,
+    /// Take actions and schedule pods in these namespaces alone [default: in all]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub namespaces: Option<Vec<String>>,
     /// Do not serve JSON-RPC and events
     #[arg(long)]
     pub no_api: bool,
@@ -86,6 +93,8 @@ struct File {
     context: Option<String>,
     redis: Option<String>,
     listen: Option<String>,
+    health_listen: Option<String>,
+    namespaces: Option<Vec<String>>,
     api: Option<bool>,
     executor: Option<bool>,
     scheduler: Option<bool>,
@@ -128,6 +137,10 @@ pub struct Settings {
     pub store: StoreChoice,
     /// Where to serve.
     pub listen: String,
+    /// Where to serve health and metrics besides.
+    pub health_listen: Option<String>,
+    /// Where actions are taken and pods scheduled; empty: everywhere.
+    pub namespaces: Vec<String>,
     /// Serve the API.
     pub api: bool,
     /// Carry actions out.
@@ -220,6 +233,11 @@ impl Flags {
             context: self.context.or(file.context),
             store: store(self.redis.or(file.redis), &env)?,
             listen: listen(self.listen.or(file.listen)),
+            health_listen: self
+                .health_listen
+                .or(file.health_listen)
+                .map(|text| listen(Some(text))),
+            namespaces: self.namespaces.or(file.namespaces).unwrap_or_default(),
             api: !self.no_api && file.api.unwrap_or(true),
             executor: !self.no_executor && file.executor.unwrap_or(true),
             scheduler: !self.no_scheduler && file.scheduler.unwrap_or(true),
@@ -229,6 +247,9 @@ impl Flags {
         };
         if settings.executor_lease < Duration::from_millis(500) {
             bail!("--executor-lease-duration must be at least 500ms");
+        }
+        if settings.namespaces.iter().any(|name| name.trim().is_empty()) {
+            bail!("--namespaces has an empty name among its names");
         }
         if !(settings.api || settings.executor || settings.scheduler) {
             bail!("nothing is left to do: API, executor and scheduler are all switched off");

@@ -14,6 +14,7 @@ use crate::app::{self, App};
 use crate::kube::{Clients, LeaseOptions, Metrics};
 use crate::model::names::DEFAULT_SCHEDULER_NAME;
 use crate::sandbox::cluster::NODE_PREFIX;
+use crate::sandbox::faults::{self, Rule};
 use crate::sandbox::{Cluster, ClusterOptions};
 use crate::scheduler::{self, Configuration};
 
@@ -23,16 +24,34 @@ const WORKLOADS: [&str; 2] = [
     include_str!("../../deploy/test/test-b.yaml"),
 ];
 
+const EXAMPLES: &str = "Examples:\n  \
+    wam sandbox\n  \
+    wam sandbox --nodes 100 --start-latency 0s --apply my-workloads.yaml\n  \
+    wam sandbox --never-ready 0.2 --seed 7          (a fifth of the pods never becomes Ready)\n  \
+    wam sandbox --redis redis://127.0.0.1:6379      (actions survive a restart)\n  \
+    wam sandbox --fault 'patch deployments 429 retry-after=1s p=0.1' --fault 'watch * cut after=20'";
+
+fn long_help() -> String {
+    format!(
+        "{EXAMPLES}\n\nBad weather:\n  \
+         wam sandbox --fault 'create pods/binding 409 p=0.2'      (a fifth of the binds is refused)\n  \
+         wam sandbox --fault 'write * lost-reply count=5'         (five writes are done and never answered)\n  \
+         wam sandbox --fault '* * latency=50ms..500ms'            (a slow network)\n  \
+         wam sandbox --fault 'watch pods 410 after=10s'           (watches are told to list again)\n  \
+         wam sandbox --faults storm.txt                           (one fault a line)\n  \
+         curl http://127.0.0.1:16443/sandbox/faults               (what holds, and how often it struck)\n  \
+         curl -X PUT http://127.0.0.1:16443/sandbox/faults -d '* * refused for=5s'\n  \
+         curl -X DELETE http://127.0.0.1:16443/sandbox/faults     (good weather)\n\n{}",
+        faults::GRAMMAR
+    )
+}
+
 /// Runs a whole cluster in this process: API server, controllers, kubelets, and all of wam.
 ///
 /// It needs nothing else installed and no root. It is for trying things out and for tests: everything is
 /// gone when it ends.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    wam sandbox\n  \
-    wam sandbox --nodes 100 --start-latency 0s --apply my-workloads.yaml\n  \
-    wam sandbox --never-ready 0.2 --seed 7          (a fifth of the pods never becomes Ready)\n  \
-    wam sandbox --redis redis://127.0.0.1:6379      (actions survive a restart)")]
+#[command(after_help = EXAMPLES, after_long_help = long_help())]
 pub struct SandboxCommand {
     /// How many nodes, besides the control plane's
     #[arg(long, value_name = "N", default_value = "8")]
@@ -69,6 +88,32 @@ pub struct SandboxCommand {
     cluster_only: bool,
     #[command(flatten)]
     failures: FailureFlags,
+    /// Bad weather at the API server's edge, such as 'patch deployments 429 p=0.1'; may be given several times
+    /// (--help says more)
+    #[arg(long, value_name = "RULE")]
+    fault: Vec<Rule>,
+    /// The same from a file, a rule a line (or YAML: a list of them under "faults")
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// The cluster's own controllers and kubelets meet the faults too
+    #[arg(long)]
+    faults_everywhere: bool,
+}
+
+impl SandboxCommand {
+    /// The rules of the file, then those of the command line.
+    fn rules(&self) -> anyhow::Result<Vec<Rule>> {
+        let mut rules = match &self.faults {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                faults::rules(&text).with_context(|| format!("{}", path.display()))?
+            }
+            None => Vec::new(),
+        };
+        rules.extend(self.fault.iter().cloned());
+        Ok(rules)
+    }
 }
 
 /// Runs the command until it is told to stop.
@@ -87,6 +132,10 @@ pub async fn run(command: SandboxCommand) -> anyhow::Result<()> {
         start_latency: command.start_latency,
         stop_latency: command.stop_latency,
         failures: command.failures.failures(),
+        faults: faults::Options {
+            rules: command.rules()?,
+            everywhere: command.faults_everywhere,
+        },
         seed: command.seed,
     }))
     .await?;
@@ -136,11 +185,13 @@ async fn on(
 ) -> anyhow::Result<Option<App>> {
     std::fs::write(&command.kubeconfig, cluster.kubeconfig())
         .with_context(|| format!("cannot write {}", command.kubeconfig.display()))?;
+    // Faults are for who works on the cluster, not for what is put there first.
+    let direct = cluster.server().client();
     for manifest in WORKLOADS {
-        apply::apply(&cluster.client(), manifest).await?;
+        apply::apply(&direct, manifest).await?;
     }
     for path in &command.apply {
-        for name in apply::apply_file(&cluster.client(), path).await? {
+        for name in apply::apply_file(&direct, path).await? {
             println!("applied {name}");
         }
     }
@@ -156,9 +207,13 @@ async fn on(
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let options = serve::client_options(&scheduling, command.seed);
-    let clients = Clients::from_client(&cluster.client(), &options, &metrics);
+    cluster.faults().register(&mut registry);
+    let client = cluster.client_as(concat!("wam/", env!("CARGO_PKG_VERSION")));
+    let clients = Clients::from_client(&client, &options, &metrics);
     let identity = "sandbox".to_owned();
     let settings = app::Settings {
+        health_listen: None,
+        namespaces: Vec::new(),
         listen: Some(command.listen.clone()),
         executor: true,
         scheduler: true,
@@ -192,6 +247,14 @@ fn introduce(cluster: &Cluster, command: &SandboxCommand, rpc: Option<&str>) {
     );
     println!("  export KUBECONFIG={}", kubeconfig.display());
     println!("  kubectl get nodes");
+    let rules = cluster.faults().report().len();
+    if rules > 0 {
+        let path = faults::PATH;
+        println!(
+            "Bad weather by {rules} rules: curl http://{}{path}",
+            cluster.address()
+        );
+    }
     let Some(rpc) = rpc else {
         println!("Ctrl-C ends it.");
         return;

@@ -120,6 +120,8 @@ fn app_settings(settings: &Settings, seed: u64) -> app::Settings {
     });
     app::Settings {
         listen: settings.api.then(|| settings.listen.clone()),
+        health_listen: settings.health_listen.clone(),
+        namespaces: settings.namespaces.clone(),
         executor: settings.executor,
         scheduler: settings.scheduler,
         lease,

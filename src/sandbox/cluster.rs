@@ -7,9 +7,11 @@ use k8s_openapi::api::core::v1::Taint;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 
 use super::apiserver::{ApiServer, Options as ApiServerOptions};
 use super::controllers;
+use super::faults::{self, FaultLayer, Faults};
 use super::kubelet::{self, Failures, KubeletOptions, NodeSpec};
 use crate::clock;
 
@@ -29,8 +31,10 @@ pub struct ClusterOptions {
     pub start_latency: Duration,
     /// From a pod's deletion to its end.
     pub stop_latency: Duration,
-    /// What goes wrong on purpose.
+    /// What goes wrong with pods on purpose.
     pub failures: Failures,
+    /// What goes wrong at the API server's edge on purpose.
+    pub faults: faults::Options,
     /// Decides all that is random.
     pub seed: u64,
 }
@@ -43,6 +47,7 @@ impl Default for ClusterOptions {
             start_latency: Duration::from_millis(500),
             stop_latency: Duration::from_millis(500),
             failures: Failures::default(),
+            faults: faults::Options::default(),
             seed: 0,
         }
     }
@@ -69,6 +74,7 @@ pub enum Error {
 /// A running cluster.
 pub struct Cluster {
     server: ApiServer,
+    faults: Faults,
     address: SocketAddr,
     parts: CancellationToken,
     serving: CancellationToken,
@@ -98,15 +104,21 @@ impl Cluster {
         });
         let parts = CancellationToken::new();
         let serving = CancellationToken::new();
+        let faults = Faults::new(options.seed);
         let front = {
-            let (server, serving) = (server.clone(), serving.clone());
+            let (faults, serving) = (faults.clone(), serving.clone());
+            let service = FaultLayer::new(faults.clone(), server.clone())
+                .layer(server.service_until(serving.clone()));
             tokio::spawn(async move {
-                if let Err(error) = server.serve(listener, serving).await {
+                if let Err(error) = faults::serve(listener, service, faults, serving).await {
                     tracing::error!(%error, "the API server ended");
                 }
             })
         };
-        let client = server.client();
+        let inside = |agent| match options.faults.everywhere {
+            true => client(&server, &faults, agent),
+            false => server.client(),
+        };
         let kubelets = KubeletOptions {
             nodes: nodes(options.nodes),
             instance: "sandbox".to_owned(),
@@ -117,12 +129,12 @@ impl Cluster {
             ..KubeletOptions::default()
         };
         let controlling = tokio::spawn(Box::pin(controllers::run(
-            client.clone(),
+            inside("kube-controller-manager"),
             controllers::Options::default(),
             parts.clone(),
         )));
         let running = {
-            let (client, parts) = (client.clone(), parts.clone());
+            let (client, parts) = (inside("kubelet"), parts.clone());
             tokio::spawn(async move {
                 if let Err(error) = Box::pin(kubelet::run(client, kubelets, parts)).await {
                     tracing::error!(%error, "the kubelets ended");
@@ -131,6 +143,7 @@ impl Cluster {
         };
         let cluster = Self {
             server,
+            faults,
             address,
             parts,
             serving,
@@ -138,7 +151,10 @@ impl Cluster {
             front,
         };
         match clock::timeout(Duration::from_secs(60), cluster.ready(options.nodes + 1)).await {
-            Ok(()) => Ok(cluster),
+            Ok(()) => {
+                cluster.faults.set(options.faults.rules);
+                Ok(cluster)
+            }
             Err(elapsed) => {
                 cluster.stop().await;
                 Err(Error::NotReady(elapsed.to_string()))
@@ -151,8 +167,9 @@ impl Cluster {
         use ::kube::Api;
         use ::kube::api::ListParams;
         use k8s_openapi::api::core::v1::{Node, ServiceAccount};
-        let nodes: Api<Node> = Api::all(self.client());
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), "default");
+        let client = self.server.client();
+        let nodes: Api<Node> = Api::all(client.clone());
+        let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
         let is_ready = |node: &Node| {
             node.status
                 .iter()
@@ -181,10 +198,23 @@ impl Cluster {
         &self.server
     }
 
-    /// A client in the process, without a socket between.
+    /// What goes wrong at the API server's edge; it can be changed at any time.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// A client in the process that meets the faults, as one from outside does, without a socket between. A
+    /// witness whom nothing happens to is `server().client()`.
     #[must_use]
     pub fn client(&self) -> ::kube::Client {
-        self.server.client()
+        self.client_as(concat!("wam-sandbox/", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// The same, with this user agent.
+    #[must_use]
+    pub fn client_as(&self, agent: &'static str) -> ::kube::Client {
+        client(&self.server, &self.faults, agent)
     }
 
     /// A kubeconfig for it.
@@ -222,7 +252,14 @@ impl Cluster {
     }
 }
 
-fn nodes(count: usize) -> Vec<NodeSpec> {
+fn client(server: &ApiServer, faults: &Faults, agent: &'static str) -> ::kube::Client {
+    let layer = FaultLayer::new(faults.clone(), server.clone()).with_agent(agent);
+    ::kube::Client::new(layer.layer(server.service()), "default")
+}
+
+/// The nodes of a cluster: so many workers, and a tainted control plane.
+#[must_use]
+pub fn nodes(count: usize) -> Vec<NodeSpec> {
     let mut nodes = NodeSpec::numbered(NODE_PREFIX, count);
     let mut control_plane = NodeSpec::new(CONTROL_PLANE);
     let role = "node-role.kubernetes.io/control-plane";

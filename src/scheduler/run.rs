@@ -306,6 +306,10 @@ impl Scheduler {
         let Some(framework) = self.frameworks.get(&new.pod.scheduler_name) else {
             return;
         };
+        let ours = &self.config.namespaces;
+        if !ours.is_empty() && !ours.contains(&new.pod.key.namespace) {
+            return;
+        }
         if let Some(binding) = self.binding.get_mut(new.uid()) {
             binding.pod.info = new;
         } else if old.is_some_and(|old| !concerns_placement(old, &new)) {

@@ -12,13 +12,13 @@ mod accept;
 mod call;
 mod conversion;
 mod documents;
-mod error;
+pub(super) mod error;
 mod field;
 mod handler;
 mod json_error;
 mod meta;
-mod path;
-mod query;
+pub(super) mod path;
+pub(super) mod query;
 mod registry;
 mod reply;
 mod rules;
@@ -81,7 +81,13 @@ impl ApiServer {
     /// The server as a service, for [`::kube::Client::new`] and for layers around it.
     #[must_use]
     pub fn service(&self) -> Service {
-        Service::new(self.server.clone(), CancellationToken::new())
+        self.service_until(CancellationToken::new())
+    }
+
+    /// The same; `shutdown` ends the watches.
+    #[must_use]
+    pub fn service_until(&self, shutdown: CancellationToken) -> Service {
+        Service::new(self.server.clone(), shutdown)
     }
 
     /// A client in the process. It does not retry by itself.
@@ -96,6 +102,13 @@ impl ApiServer {
         self.server.store.revision()
     }
 
+    /// The oldest `resourceVersion` at which a resource can still be listed.
+    #[must_use]
+    pub fn oldest_revision(&self, group: &str, version: &str, resource: &str) -> u64 {
+        let found = self.server.registry.resource(group, version, resource);
+        found.map_or(0, |found| self.server.store.oldest(found.collection))
+    }
+
     /// Serves plain HTTP (1.1, and 2 with prior knowledge) until `shutdown`, which also ends watches.
     ///
     /// # Errors
@@ -105,7 +118,7 @@ impl ApiServer {
         listener: tokio::net::TcpListener,
         shutdown: CancellationToken,
     ) -> std::io::Result<()> {
-        let service = Service::new(self.server.clone(), shutdown.clone());
+        let service = self.service_until(shutdown.clone());
         // Answers are small; waiting to fill packets would cost 40 ms each.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::registry::Resource;
 use super::store::Object;
 use super::store::object::{body, with_type_meta};
-use crate::sandbox::types::{IncludeObject, render_table, table};
+use crate::sandbox::types::{IncludeObject, render_table};
 
 /// An answer, ready to be sent.
 #[derive(Debug)]
@@ -78,6 +78,20 @@ impl Reply {
             }
         };
         Self::bytes(code, JSON, bytes)
+    }
+
+    /// An object that is not stored itself, such as a Scale.
+    pub(crate) fn derived(call: &Call, code: u16, value: Value) -> Self {
+        match call.accept {
+            Accept::Table => {
+                let list_meta = json!({
+                    "resourceVersion": value.pointer("/metadata/resourceVersion"),
+                });
+                Self::json(code, &tabled(call, &[value], &list_meta, true))
+            }
+            Accept::Metadata => Self::json(code, &partial(&value, true)),
+            Accept::Object | Accept::Discovery { .. } => Self::json(code, &value),
+        }
     }
 
     pub(crate) fn error(error: &Error) -> Self {
@@ -151,9 +165,14 @@ pub(crate) fn tabled(call: &Call, objects: &[Value], list_meta: &Value, headers:
         "Object" => IncludeObject::Object,
         _ => IncludeObject::Metadata,
     };
+    let facts = call.resource.facts;
+    // A subresource's body may be of another kind.
+    let kind = match facts.subresource(&call.path.subresource) {
+        Some(sub) => (sub.group.as_str(), sub.kind.as_str()),
+        None => (facts.group.as_str(), facts.kind.as_str()),
+    };
     render_table(
-        table(),
-        call.resource.facts,
+        kind,
         objects,
         list_meta,
         include,

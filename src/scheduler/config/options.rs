@@ -12,6 +12,8 @@ use crate::scheduler::queue::Backoff;
 pub struct Options {
     /// One per scheduler name; the pods that name one of them are ours.
     pub profiles: Vec<Profile>,
+    /// Pods of other namespaces are not ours, whatever they name; empty: of all namespaces.
+    pub namespaces: Vec<String>,
     /// How rejected pods wait.
     pub backoff: Backoff,
     /// Of the generator that decides between equally good nodes.
@@ -31,6 +33,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             profiles: vec![Profile::new(DEFAULT_SCHEDULER_NAME)],
+            namespaces: Vec::new(),
             backoff: Backoff::default(),
             seed: 0,
             batch: 128,

@@ -158,6 +158,11 @@ impl Store {
         self.read().revision
     }
 
+    /// The oldest revision of which a collection's state is still known.
+    pub(crate) fn oldest(&self, collection: CollectionId) -> u64 {
+        self.read().collections[collection.0].floor
+    }
+
     pub(crate) fn get(&self, collection: CollectionId, key: &Key) -> Option<Arc<Object>> {
         self.read().collections[collection.0]
             .objects

@@ -89,7 +89,7 @@ pub(crate) fn scale(call: &Call, method: &Method) -> Result<Reply, Error> {
         .schema_of_kind("autoscaling", "v1", "Scale")
         .unwrap_or_default();
     if *method == Method::GET {
-        return Ok(Reply::json(200, &scale_of(&call.live()?.value)));
+        return Ok(Reply::derived(call, 200, scale_of(&call.live()?.value)));
     }
     let changed = if *method == Method::PUT {
         let incoming = call.decode(schema, "autoscaling", "v1", "Scale")?;

@@ -89,17 +89,7 @@ pub(super) fn printer(group: &str, kind: &str) -> Option<Printer> {
         },
         ("", "Endpoints") => Printer {
             columns: &[NAME, Column("Endpoints", "string", false), AGE],
-            cells: |o, now| {
-                let addresses = items(o, "/subsets")
-                    .iter()
-                    .flat_map(|s| items(s, "/addresses"));
-                let addresses: Vec<&str> = addresses.map(|a| at(a, "/ip")).collect();
-                vec![
-                    name(o),
-                    Value::from(or(&addresses.join(","), NONE)),
-                    age(o, now),
-                ]
-            },
+            cells: |o, now| vec![name(o), Value::from(endpoints(o)), age(o, now)],
         },
         ("coordination.k8s.io", "Lease") => Printer {
             columns: &[NAME, Column("Holder", "string", false), AGE],
@@ -117,7 +107,7 @@ pub(super) fn printer(group: &str, kind: &str) -> Option<Printer> {
                 Column("Value", "integer", false),
                 Column("Global-Default", "boolean", false),
                 AGE,
-                Column("PreemptionPolicy", "string", true),
+                Column("PreemptionPolicy", "string", false),
             ],
             cells: |o, now| {
                 vec![
@@ -151,6 +141,33 @@ pub(super) fn printer(group: &str, kind: &str) -> Option<Printer> {
         },
         _ => return None,
     })
+}
+
+/// `formatEndpoints`: at most three, and how many more.
+fn endpoints(o: &Value) -> String {
+    let subsets = items(o, "/subsets");
+    if subsets.is_empty() {
+        return NONE.to_owned();
+    }
+    let mut all = Vec::new();
+    for subset in subsets {
+        let addresses = items(subset, "/addresses");
+        let ports = items(subset, "/ports");
+        if ports.is_empty() {
+            all.extend(addresses.iter().map(|a| at(a, "/ip").to_owned()));
+        }
+        for port in ports {
+            let port = number(port, "/port");
+            all.extend(addresses.iter().map(|address| match at(address, "/ip") {
+                ip if ip.contains(':') => format!("[{ip}]:{port}"),
+                ip => format!("{ip}:{port}"),
+            }));
+        }
+    }
+    match all.len() {
+        0..=3 => all.join(","),
+        count => format!("{} + {} more...", all[..3].join(","), count - 3),
+    }
 }
 
 fn size(object: &Value, pointer: &str) -> usize {

@@ -1,19 +1,19 @@
 //! Server-side printing: `meta.k8s.io/v1` `Table`.
 //!
 //! Columns and cells are those of pkg/printers/internalversion/printers.go; kinds without a printer
-//! here show name and age, as custom resources do.
+//! there show name and time of creation.
 
+mod admin;
 mod cluster;
+mod network;
 mod pods;
+mod scaling;
 mod storage;
 mod text;
 mod workloads;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-use super::facts::ResourceFacts;
-use super::schema::TypeTable;
 
 /// What a row carries of its object (`includeObject` of `TableOptions`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,35 +45,46 @@ const PLAIN: Printer = Printer {
     cells: |object, now| vec![text::name(object), text::age(object, now)],
 };
 
-fn printer(resource: &ResourceFacts) -> Printer {
-    let found = match resource.group.as_str() {
-        "" if resource.kind == "Pod" => Some(pods::PRINTER),
-        "apps" | "batch" | "policy" | "autoscaling" => workloads::printer(&resource.kind),
-        group => cluster::printer(group, &resource.kind)
-            .or_else(|| storage::printer(group, &resource.kind)),
+/// `rest.NewDefaultTableConvertor`: what kinds without a printer show.
+const BARE: Printer = Printer {
+    columns: &[NAME, Column("Created At", "date", false)],
+    cells: |o, _| {
+        let created = text::at(o, "/metadata/creationTimestamp");
+        vec![text::name(o), Value::from(created)]
+    },
+};
+
+fn printer(group: &str, kind: &str) -> Printer {
+    let found = match group {
+        "" if kind == "Pod" => Some(pods::PRINTER),
+        "autoscaling" if kind == "HorizontalPodAutoscaler" => Some(scaling::AUTOSCALER),
+        "apps" | "batch" | "policy" | "autoscaling" => workloads::printer(kind),
+        group => cluster::printer(group, kind)
+            .or_else(|| storage::printer(group, kind))
+            .or_else(|| network::printer(group, kind))
+            .or_else(|| admin::printer(group, kind)),
     };
     found
-        .or_else(|| workloads::core(&resource.group, &resource.kind))
-        .unwrap_or(PLAIN)
+        .or_else(|| workloads::core(group, kind))
+        .unwrap_or(BARE)
 }
 
-/// Renders objects of one resource as a `Table`. `list_meta` becomes the table's metadata. Without
+/// Renders objects of one kind as a `Table`. `list_meta` becomes the table's metadata. Without
 /// headers (watch events after the first) `columnDefinitions` is null.
 #[must_use]
 pub fn render_table(
-    _table: &TypeTable,
-    resource: &ResourceFacts,
+    (group, kind): (&str, &str),
     objects: &[Value],
     list_meta: &Value,
     include_object: IncludeObject,
     with_headers: bool,
     now: Timestamp,
 ) -> Value {
-    let printer = printer(resource);
-    let definition = |Column(name, kind, wide): &Column| {
+    let printer = printer(group, kind);
+    let definition = |Column(name, of, wide): &Column| {
         json!({
             "name": name,
-            "type": kind,
+            "type": of,
             "format": if *name == "Name" { "name" } else { "" },
             "description": "",
             "priority": i32::from(*wide),
@@ -91,7 +102,7 @@ pub fn render_table(
                 "cells": (printer.cells)(object, now),
                 "object": included(object, include_object),
             });
-            if resource.kind == "Pod"
+            if (group, kind) == ("", "Pod")
                 && let Some(conditions) = pods::row_conditions(object)
             {
                 row["conditions"] = conditions;

@@ -1,5 +1,4 @@
-//! Volumes, network policies, endpoint slices, role bindings, and the kinds whose default columns are
-//! name and creation time.
+//! Volumes, network policies, endpoint slices, role bindings.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -66,12 +65,6 @@ pub(super) fn printer(group: &str, kind: &str) -> Option<Printer> {
                 Column("ServiceAccounts", "string", true),
             ],
             cells: role_binding,
-        },
-        ("", "LimitRange")
-        | ("storage.k8s.io", "CSIStorageCapacity")
-        | ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => Printer {
-            columns: &[NAME, Column("Created At", "date", false)],
-            cells: |o, _| vec![name(o), Value::from(at(o, "/metadata/creationTimestamp"))],
         },
         _ => return None,
     })

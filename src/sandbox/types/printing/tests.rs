@@ -12,8 +12,7 @@ fn cells(group: &str, plural: &str, object: Value) -> Vec<Value> {
     let resource = table().resource(group, "v1", plural).unwrap();
     let meta = json!({"resourceVersion": "7"});
     let rendered = render_table(
-        table(),
-        resource,
+        (group, &resource.kind),
         &[object],
         &meta,
         IncludeObject::Metadata,
@@ -143,13 +142,58 @@ fn nodes_deployments_and_services() {
 }
 
 #[test]
+fn an_autoscaler_an_ingress_and_a_request() {
+    let autoscaler = json!({
+        "metadata": {"name": "web", "creationTimestamp": "2026-01-01T00:59:55Z"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "minReplicas": 1, "maxReplicas": 5,
+                 "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}},
+                             {"type": "Pods", "pods": {"target": {"averageValue": "10"}}},
+                             {"type": "Strange"}]},
+        "status": {"currentReplicas": 2,
+                   "currentMetrics": [{"resource": {"current": {"averageUtilization": 7}}}]},
+    });
+    assert_eq!(
+        cells("autoscaling", "horizontalpodautoscalers", autoscaler),
+        [
+            json!("web"),
+            json!("Deployment/web"),
+            json!("cpu: 7%/80%, <unknown>/10 + 1 more..."),
+            json!("1"),
+            json!(5),
+            json!(2),
+            json!("5s"),
+        ]
+    );
+    let rules: Vec<Value> = ["a", "", "b", "c", "d", "e"]
+        .iter()
+        .map(|host| json!({"host": host}))
+        .collect();
+    let ingress = json!({
+        "metadata": {"name": "front", "creationTimestamp": "2026-01-01T00:59:55Z"},
+        "spec": {"rules": rules, "tls": [{}]},
+        "status": {"loadBalancer": {"ingress": [{"hostname": "z.example"}, {"ip": "10.0.0.1"}]}},
+    });
+    assert_eq!(
+        cells("networking.k8s.io", "ingresses", ingress),
+        ["front", "<none>", "a,b,c + 3 more...", "10.0.0.1,z.example", "80, 443", "5s"]
+    );
+    let request = json!({
+        "metadata": {"name": "csr", "creationTimestamp": "2026-01-01T00:59:55Z"},
+        "spec": {"signerName": "example.com/s", "username": "ann", "expirationSeconds": 3600},
+        "status": {"conditions": [{"type": "Approved"}, {"type": "Failed"}], "certificate": "eA=="},
+    });
+    assert_eq!(
+        cells("certificates.k8s.io", "certificatesigningrequests", request),
+        ["csr", "5s", "example.com/s", "ann", "60m", "Approved,Failed,Issued"]
+    );
+}
+
+#[test]
 fn rows_carry_what_was_asked_for() {
-    let resource = table().resource("", "v1", "configmaps").unwrap();
     let object = json!({"metadata": {"name": "c"}, "data": {"a": "b"}});
     let render = |include, headers| {
         render_table(
-            table(),
-            resource,
+            ("", "ConfigMap"),
             std::slice::from_ref(&object),
             &json!({}),
             include,
@@ -180,7 +224,7 @@ proptest! {
         let all = table().resources();
         let resource = &all[at % all.len()];
         let odd = json!({"metadata": {"name": spec}, "spec": spec, "status": {"conditions": [spec]}});
-        let table_ = render_table(table(), resource, &[odd, json!(null)], &json!({}), IncludeObject::Object, true, now());
+        let table_ = render_table((&resource.group, &resource.kind), &[odd, json!(null)], &json!({}), IncludeObject::Object, true, now());
         let columns = table_["columnDefinitions"].as_array().unwrap().len();
         for row in table_["rows"].as_array().unwrap() {
             prop_assert_eq!(row["cells"].as_array().unwrap().len(), columns);

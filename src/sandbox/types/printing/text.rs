@@ -119,7 +119,11 @@ pub(super) fn selector(selector: Option<&Value>) -> String {
 
 /// Names and images of a template's containers.
 pub(super) fn containers(object: &Value) -> [Value; 2] {
-    let containers = items(object, "/spec/template/spec/containers");
+    containers_of(items(object, "/spec/template/spec/containers"))
+}
+
+/// Names and images.
+pub(super) fn containers_of(containers: &[Value]) -> [Value; 2] {
     let join = |pointer: &str| {
         let texts: Vec<&str> = containers.iter().map(|c| at(c, pointer)).collect();
         Value::from(texts.join(","))

@@ -215,6 +215,12 @@ impl<'f> Compiler<'f> {
                 }
             };
             let default = property.get("default").cloned();
+            // The facts do not tell `omitzero` apart; this is the one field that has it.
+            let null_time = matches!(
+                self.types[ty.0 as usize],
+                Type::Time | Type::MicroTime
+            ) && tag.is_some_and(|tag| !tag.pointer)
+                && field != "creationTimestamp";
             let field_facts = Field {
                 ty,
                 default,
@@ -225,6 +231,7 @@ impl<'f> Compiler<'f> {
                 },
                 merge_key: merge_key.map(Into::into),
                 omit_zero,
+                null_time,
                 go_type: tag
                     .filter(|t| !t.go_type.is_empty())
                     .map(|t| t.go_type.as_str().into()),
@@ -242,6 +249,9 @@ impl<'f> Compiler<'f> {
             };
             let mut defaults: Vec<(Box<str>, Value)> = Vec::new();
             for (name, field) in &object.fields {
+                if field.null_time {
+                    defaults.push((name.clone(), Value::Null));
+                }
                 let Some(default) = &field.default else {
                     continue;
                 };
