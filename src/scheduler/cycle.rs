@@ -10,6 +10,7 @@ use super::diagnosis::{FitError, Nominate};
 use super::framework::plugin::PostFilterContext;
 use super::framework::runtime::not_satisfied;
 use super::framework::{Code, CycleState, Framework, Status};
+use super::plugins::action_intent::Target;
 use crate::cluster::{NodeInfo, PodInfo, Snapshot};
 
 /// What carries over from one cycle to the next.
@@ -76,6 +77,10 @@ pub fn schedule(
     let count = feasible.len();
     let node = match count {
         0 => {
+            // A pod whose place an action has chosen displaces nobody.
+            if state.get::<Target>().is_some() {
+                return Err(Failure::Fit(Box::new(error)));
+            }
             let random = search.rng.random();
             let error = after_filter(framework, state, pod, snapshot, error, random);
             return Err(Failure::Fit(Box::new(error)));
@@ -220,7 +225,6 @@ mod tests {
     use super::*;
     use crate::scheduler::framework::Profile;
     use crate::scheduler::intents::IntentBook;
-    use crate::scheduler::plugins::action_intent::Target;
     use crate::scheduler::plugins::{registry, testing};
 
     fn framework() -> Framework {
@@ -289,7 +293,9 @@ mod tests {
         };
         assert_eq!(
             error.message(),
-            "0/3 nodes are available: 2 Insufficient cpu, 3 Insufficient memory."
+            "0/3 nodes are available: 2 Insufficient cpu, 3 Insufficient memory. \
+             no new claims to deallocate, preemption: \
+             0/3 nodes are available: 3 Preemption is not helpful for scheduling."
         );
         assert!(error.rejectors.contains("NodeResourcesFit"));
     }

@@ -6,6 +6,7 @@ pub mod binding;
 pub mod config;
 pub mod cycle;
 pub mod diagnosis;
+mod displace;
 pub mod explain;
 pub mod framework;
 pub mod intents;
@@ -16,6 +17,7 @@ pub mod preemption;
 pub mod queue;
 pub mod run;
 pub mod unsupported;
+mod volumes;
 pub mod whatif;
 
 pub use binding::Ports;

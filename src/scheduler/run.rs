@@ -1,7 +1,7 @@
 //! The scheduler's one loop: takes in what happened, decides pod after pod, and takes in how the calls to
 //! the world ended. Everything it owns is touched by this task alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub struct Scheduler {
     pub(super) ports: Ports,
     /// Pods whose binding is under way.
     pub(super) binding: HashMap<String, InBinding>,
+    /// Pods whose victims are being told to go.
+    pub(super) preempting: HashSet<String>,
     /// Whether the intents could be read last time.
     pub(super) store_is_there: bool,
     changes: mpsc::UnboundedReceiver<Change>,
@@ -119,6 +121,7 @@ impl Scheduler {
             caller,
             ports,
             binding: HashMap::new(),
+            preempting: HashSet::new(),
             store_is_there: true,
             outcomes,
             owners: HashMap::new(),
@@ -340,6 +343,7 @@ impl Scheduler {
                 self.queue
                     .release(|_, why| matches!(why, Held::Owner(owner) if *owner == uid));
             }
+            Outcome::Displaced { uid } => self.displaced(&uid, now),
             Outcome::Owner { answer: None, .. } | Outcome::Store(false) => {}
             Outcome::Store(true) => {
                 // The pods held for it read the intents anew before they are decided.
@@ -370,7 +374,6 @@ fn concerns_placement(old: &PodInfo, new: &PodInfo) -> bool {
         || a.node_affinity != b.node_affinity
         || a.priority != b.priority
         || a.constraints != b.constraints
-        || a.nominated_node != b.nominated_node
 }
 
 fn node_events(old: &Node, new: &Node) -> Vec<Events> {

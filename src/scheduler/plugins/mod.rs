@@ -16,6 +16,8 @@ pub mod node_name;
 pub mod node_ports;
 pub mod node_unschedulable;
 pub mod priority_sort;
+#[cfg(test)]
+pub(crate) mod random;
 pub mod resources_fit;
 pub mod scheduling_gates;
 pub mod taint_toleration;
