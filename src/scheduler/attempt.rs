@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::binding::Bound;
 use super::cycle::{self, Choice, Failure};
 use super::diagnosis::{FitError, truncated};
-use super::framework::{CycleState, Events, Framework, Status};
+use super::framework::{CycleState, Framework, Status};
 use super::intents::Match;
 use super::metrics::Attempt;
 use super::plugins::action_intent::Target;
@@ -47,7 +47,7 @@ impl Scheduler {
     pub(super) async fn batch(&mut self) {
         let mut ready = Vec::new();
         let mut controlled = false;
-        for mut pod in self.queue.pop(self.config.batch, clock::instant()) {
+        for mut pod in self.queue.pop(self.config.batch) {
             match self.workload_of(&pod.info) {
                 Workload::None => {}
                 Workload::Known(workload) => {
@@ -70,7 +70,7 @@ impl Scheduler {
             }
             self.catch_up();
             if !self.ports.leadership.leads() {
-                self.queue.put_back(pod);
+                self.queue.put_back(pod, clock::instant());
                 continue;
             }
             snapshot = self.attempt(pod, intents_known, snapshot.take());
@@ -99,9 +99,7 @@ impl Scheduler {
         };
         if self.preempting.contains(pod.uid()) {
             // Not twice: it is looked at again when its victims have been told.
-            let events = Events::POD_GONE | Events::TIMEOUT;
-            self.queue
-                .reject(pod, vec!["DefaultPreemption"], events, clock::instant());
+            self.queue.hold(pod, Held::Preempting);
             return None;
         }
         if pod.info.pod.deleted.is_some() {
@@ -139,7 +137,7 @@ impl Scheduler {
         }
         let snapshot = self.cache.snapshot();
         if let Some(status) = unsupported(&framework, &pod.info) {
-            self.not_supported(pod, &framework, intent.as_deref(), &status);
+            self.not_supported(pod, intent.as_deref(), &status);
             return Some(snapshot);
         }
         match cycle::schedule(
@@ -290,7 +288,7 @@ impl Scheduler {
         // The forgetting is heard as room for others before this pod is queued again.
         let still_pending = matches!(self.cache.pod_info(uid), Some((_, None)));
         match bound {
-            Bound::NotLeading if still_pending => return self.queue.put_back(pod),
+            Bound::NotLeading if still_pending => return self.queue.put_back(pod, now),
             Bound::NotLeading => return,
             Bound::StoreAway(problem) => {
                 warn!(problem, pod = %pod.info.pod.key, "claiming an intent failed");
@@ -389,21 +387,11 @@ impl Scheduler {
             }
         }
         let rejectors: BTreeSet<&'static str> = fit.map(|e| e.rejectors).unwrap_or_default();
-        let mut helped_by = Events::NODE_ADD | Events::TIMEOUT;
-        for plugin in &rejectors {
-            helped_by = helped_by | framework.events_of(plugin);
-        }
         self.queue
-            .reject(pod, rejectors.into_iter().collect(), helped_by, now);
+            .reject(pod, rejectors.into_iter().collect(), Vec::new(), now);
     }
 
-    fn not_supported(
-        &mut self,
-        pod: QueuedPod,
-        framework: &Framework,
-        intent: Option<&Intent>,
-        status: &Status,
-    ) {
+    fn not_supported(&mut self, pod: QueuedPod, intent: Option<&Intent>, status: &Status) {
         self.event(
             &pod,
             true,
@@ -414,9 +402,8 @@ impl Scheduler {
         if let Some(intent) = intent {
             self.refuse(&pod, intent, status.plugin, status.message());
         }
-        let helped_by = framework.events_of(status.plugin);
         self.queue
-            .reject(pod, vec![status.plugin], helped_by, clock::instant());
+            .reject(pod, vec![status.plugin], Vec::new(), clock::instant());
     }
 
     fn refuse(&self, pod: &QueuedPod, intent: &Intent, plugin: &str, message: String) {

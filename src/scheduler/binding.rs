@@ -80,6 +80,7 @@ pub(super) enum Outcome {
     /// All victims of the pod of this uid were told to go, or could not be told.
     Displaced {
         uid: String,
+        failed: bool,
     },
 }
 
@@ -186,18 +187,21 @@ impl Caller {
         let (ports, patches) = (self.ports.clone(), self.patches.clone());
         let outcomes = self.outcomes.clone();
         self.tasks.spawn(async move {
+            let mut failed = false;
             for victim in &victims {
                 let _permit = patches.acquire().await;
                 if !ports.leadership.leads() {
+                    failed = true;
                     break;
                 }
                 let key = &victim.pod.key;
                 if let Err(error) = ports.victims.displace(key, victim.uid(), &why).await {
                     warn!(%error, victim = %key, "a pod could not be preempted");
+                    failed = true;
                     break;
                 }
             }
-            let _ = outcomes.send(Outcome::Displaced { uid });
+            let _ = outcomes.send(Outcome::Displaced { uid, failed });
         });
     }
 

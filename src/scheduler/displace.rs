@@ -7,8 +7,9 @@ use super::diagnosis::Nominate;
 use super::framework::Events;
 use super::framework::plugin::Nomination;
 use super::ports::{PodEvent, ScheduledCondition};
-use super::queue::QueuedPod;
+use super::queue::{Held, QueuedPod};
 use super::run::Scheduler;
+use crate::cluster::Change;
 
 impl Scheduler {
     /// Does what PostFilter wants. What the pod's nominated node is to be, if it changes (empty: none).
@@ -75,9 +76,19 @@ impl Scheduler {
     }
 
     /// The victims of a pod have been told: it may look again as soon as one of them is gone.
-    pub(super) fn displaced(&mut self, uid: &str, now: Instant) {
+    pub(super) fn displaced(&mut self, uid: &str, failed: bool, now: Instant) {
         self.preempting.remove(uid);
-        // One may have gone while the pod was not looking.
-        self.queue.event(Events::POD_GONE, now);
+        self.queue.release(now, |pod, why| {
+            pod.uid() == uid && *why == Held::Preempting
+        });
+        if !failed {
+            return;
+        }
+        // Nobody may ever go: it must look again by itself.
+        if let Some((info, None)) = self.cache.pod_info(uid) {
+            let change = Change::AssignedGone(info);
+            let itself = |pod: &QueuedPod| pod.uid() == uid;
+            self.queue.event_for(Events::TIMEOUT, &change, now, itself);
+        }
     }
 }

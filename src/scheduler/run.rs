@@ -21,11 +21,12 @@ use super::framework::{Events, Framework};
 use super::intents::IntentBook;
 use super::metrics::Metrics;
 use super::plugins::registry_with;
+use super::queue::policy::Profiles;
 use super::queue::{Held, Queue};
 use crate::clock;
 use crate::cluster::cache::workload_ref;
 use crate::cluster::{Cache, Change, PodInfo, Workload};
-use crate::model::{Node, OwnerRef};
+use crate::model::OwnerRef;
 use crate::store::Store;
 
 /// How often leadership, backoffs and slow ticks are looked at.
@@ -87,14 +88,7 @@ impl Scheduler {
                 return Err(Error::Duplicate(name));
             }
         }
-        // The queue sort is the same in all profiles.
-        let first = frameworks.values().next().cloned();
-        let order = Box::new(move |a: &_, b: &_| {
-            first
-                .as_ref()
-                .and_then(|f| f.queue_sort())
-                .is_some_and(|sort| sort.less(a, b))
-        });
+        let policy = Arc::new(Profiles::new(frameworks.clone()));
         let (tx, outcomes) = mpsc::unbounded_channel();
         let caller = Caller::new(
             ports.clone(),
@@ -105,7 +99,7 @@ impl Scheduler {
         );
         let now = clock::instant();
         Ok(Self {
-            queue: Queue::new(order, config.backoff, now),
+            queue: Queue::new(policy, config.backoff, now),
             search: Search {
                 next_start: 0,
                 rng: StdRng::seed_from_u64(config.seed),
@@ -217,11 +211,12 @@ impl Scheduler {
         let problem = match clock::timeout(STORE_TIMEOUT, call).await {
             Ok(Ok(delta)) => {
                 let affected = self.intents.apply(delta);
-                self.queue.activate_workloads(&affected);
+                self.queue.activate_workloads(&affected, self.last_refresh);
                 if !self.store_is_there {
                     info!("the store of the intents answers again");
                     self.store_is_there = true;
-                    self.queue.release(|_, why| *why == Held::Store);
+                    let now = self.last_refresh;
+                    self.queue.release(now, |_, why| *why == Held::Store);
                 }
                 return true;
             }
@@ -280,47 +275,71 @@ impl Scheduler {
     fn take_in(&mut self, change: Change) {
         let now = clock::instant();
         match change {
-            Change::Pending { old, new } => self.pending(old.as_deref(), new, now),
-            Change::NoLongerPending(pod) => self.queue.remove(pod.uid()),
-            Change::Assigned(_) => self.queue.event(Events::POD_ASSIGNED, now),
-            Change::AssignedChanged { old, new } => {
-                if old.spec.requests != new.spec.requests || old.pod.labels != new.pod.labels {
-                    self.queue.event(Events::POD_CHANGED, now);
+            Change::Pending { old, new } => self.pending(old.as_ref(), new, now),
+            Change::NoLongerPending(ref pod) => {
+                self.queue.remove(pod.uid());
+                // On a node now, most often: then its room is taken.
+                if self.cache.pod_info(pod.uid()).is_none() {
+                    self.nomination_gone(pod, now);
                 }
             }
-            Change::AssignedGone(_) => self.queue.event(Events::POD_GONE, now),
-            Change::NodeAdded(_) => self.queue.event(Events::NODE_ADD, now),
-            Change::NodeChanged { old, new } => {
-                for event in node_events(&old, &new) {
-                    self.queue.event(event, now);
+            Change::Assigned(_) => self.queue.event(Events::POD_ASSIGNED, &change, now),
+            Change::AssignedChanged { ref old, ref new } => {
+                for event in Events::of_assigned(old, new) {
+                    self.queue.event(event, &change, now);
                 }
             }
-            Change::NodeGone(_) => {}
-            Change::Object { .. } => self.queue.event(Events::OBJECT, now),
+            Change::AssignedGone(_) => self.queue.event(Events::POD_GONE, &change, now),
+            Change::NodeAdded(_) => self.queue.event(Events::NODE_ADD, &change, now),
+            Change::NodeChanged { ref old, ref new } => {
+                for event in Events::of_node(old, new) {
+                    self.queue.event(event, &change, now);
+                }
+            }
+            Change::NodeGone(_) => self.queue.event(Events::NODE_DELETE, &change, now),
+            Change::Object { .. } => self.queue.event(Events::OBJECT, &change, now),
             Change::ReplicaSet(uid) => {
                 self.owners.remove(&uid);
-                self.queue
-                    .release(|_, why| matches!(why, Held::Owner(owner) if *owner == uid));
+                self.queue.release(
+                    now,
+                    |_, why| matches!(why, Held::Owner(owner) if *owner == uid),
+                );
             }
         }
     }
 
-    fn pending(&mut self, old: Option<&PodInfo>, new: Arc<PodInfo>, now: Instant) {
-        let Some(framework) = self.frameworks.get(&new.pod.scheduler_name) else {
+    fn pending(&mut self, old: Option<&Arc<PodInfo>>, new: Arc<PodInfo>, now: Instant) {
+        if !self.frameworks.contains_key(&new.pod.scheduler_name) {
             return;
-        };
+        }
         let ours = &self.config.namespaces;
         if !ours.is_empty() && !ours.contains(&new.pod.key.namespace) {
             return;
         }
         if let Some(binding) = self.binding.get_mut(new.uid()) {
             binding.pod.info = new;
-        } else if old.is_some_and(|old| !concerns_placement(old, &new)) {
-            self.queue.refresh(&new);
-        } else {
-            let gated = framework.pre_enqueue(&new).is_err();
-            self.queue.put(new, gated, now);
+            return;
         }
+        let nominated = &new.spec.nominated_node;
+        let former = old
+            .filter(|old| old.spec.nominated_node != *nominated)
+            .cloned();
+        self.queue.put(old, new, now);
+        if let Some(former) = former {
+            self.nomination_gone(&former, now);
+        }
+    }
+
+    /// Room that was kept for a nominated pod is there for pods of no higher priority.
+    fn nomination_gone(&mut self, former: &Arc<PodInfo>, now: Instant) {
+        if former.spec.nominated_node.is_none() {
+            return;
+        }
+        let change = Change::AssignedGone(Arc::clone(former));
+        let priority = former.spec.priority;
+        self.queue.event_for(Events::POD_GONE, &change, now, |pod| {
+            pod.info.spec.priority <= priority
+        });
     }
 
     fn take_out(&mut self, outcome: Outcome) {
@@ -340,15 +359,17 @@ impl Scheduler {
                     self.owners.clear();
                 }
                 self.owners.insert(uid.clone(), answer);
-                self.queue
-                    .release(|_, why| matches!(why, Held::Owner(owner) if *owner == uid));
+                self.queue.release(
+                    now,
+                    |_, why| matches!(why, Held::Owner(owner) if *owner == uid),
+                );
             }
-            Outcome::Displaced { uid } => self.displaced(&uid, now),
+            Outcome::Displaced { uid, failed } => self.displaced(&uid, failed, now),
             Outcome::Owner { answer: None, .. } | Outcome::Store(false) => {}
             Outcome::Store(true) => {
                 // The pods held for it read the intents anew before they are decided.
                 self.store_is_there = true;
-                self.queue.release(|_, why| *why == Held::Store);
+                self.queue.release(now, |_, why| *why == Held::Store);
             }
         }
     }
@@ -360,34 +381,6 @@ async fn changed(receiver: &mut Option<watch::Receiver<u64>>) -> bool {
         Some(receiver) => receiver.changed().await.is_ok(),
         None => std::future::pending().await,
     }
-}
-
-/// What of a pod's change could alter the scheduler's mind; its status and our own condition could not.
-fn concerns_placement(old: &PodInfo, new: &PodInfo) -> bool {
-    let (a, b) = (&old.spec, &new.spec);
-    old.pod.labels != new.pod.labels
-        || old.pod.controller != new.pod.controller
-        || old.problem != new.problem
-        || a.gates != b.gates
-        || a.tolerations != b.tolerations
-        || a.requests != b.requests
-        || a.node_affinity != b.node_affinity
-        || a.priority != b.priority
-        || a.constraints != b.constraints
-}
-
-fn node_events(old: &Node, new: &Node) -> Vec<Events> {
-    let mut events = Vec::new();
-    if old.allocatable != new.allocatable {
-        events.push(Events::NODE_ALLOCATABLE);
-    }
-    if old.labels != new.labels {
-        events.push(Events::NODE_LABEL);
-    }
-    if old.taints != new.taints || old.unschedulable != new.unschedulable {
-        events.push(Events::NODE_TAINT);
-    }
-    events
 }
 
 #[cfg(test)]

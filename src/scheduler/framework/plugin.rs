@@ -12,10 +12,27 @@ use super::event::Events;
 use super::runtime::Framework;
 use super::state::CycleState;
 use super::status::Status;
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
 use crate::model::storage::{Claim, Volume};
 use crate::scheduler::diagnosis::FitError;
 use crate::scheduler::queue::QueuedPod;
+
+/// What a queueing hint says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hint {
+    /// Try the pod again.
+    Queue,
+    /// This changes nothing for it.
+    Skip,
+}
+
+impl Hint {
+    /// [`Hint::Queue`] if it may help.
+    #[must_use]
+    pub fn queue_if(helps: bool) -> Self {
+        if helps { Self::Queue } else { Self::Skip }
+    }
+}
 
 /// A plugin: a name, and for each extension point it has, itself.
 pub trait Plugin: Send + Sync {
@@ -25,6 +42,12 @@ pub trait Plugin: Send + Sync {
     /// EnqueueExtensions: which events may make a pod schedulable that this plugin has rejected.
     fn events(&self) -> Events {
         Events::NONE
+    }
+
+    /// QueueingHintFn: whether an event of those kinds may really make such a pod schedulable. Said too often
+    /// it costs attempts in vain; not said when due the pod waits for minutes.
+    fn hint(&self, _event: Events, _pod: &PodInfo, _change: &Change) -> Hint {
+        Hint::Queue
     }
 
     /// PreEnqueue, if it has it.

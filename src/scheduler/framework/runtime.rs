@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::event::Events;
 use super::plugin::{
-    MAX_SCORE, NodeNames, Nomination, Plugin, PostFilterContext, PreBindWork, QueueSort,
+    Hint, MAX_SCORE, NodeNames, Nomination, Plugin, PostFilterContext, PreBindWork, QueueSort,
 };
 use super::profile::{DEFAULT_PLUGINS, Point, Profile};
 use super::state::CycleState;
 use super::status::{Code, Status};
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
 use crate::scheduler::ports::Binding;
 
 /// A profile cannot be made into a framework.
@@ -180,6 +180,22 @@ impl Framework {
     #[must_use]
     pub fn scores(&self) -> bool {
         !self.list(Point::Score).is_empty()
+    }
+
+    /// What the plugin's queueing hint says about an event for a pod that it has rejected.
+    #[must_use]
+    pub fn hint(&self, plugin: &str, event: Events, pod: &PodInfo, change: &Change) -> Hint {
+        let found = self.all.iter().find(|p| p.name() == plugin);
+        found.map_or(Hint::Queue, |p| p.hint(event, pod, change))
+    }
+
+    /// The events that any plugin here has registered.
+    #[must_use]
+    pub fn interests(&self) -> Events {
+        let ours = self.all.iter().map(|plugin| plugin.events());
+        let lacking = self.lacking.iter().map(|plugin| self.events_of(plugin));
+        ours.chain(lacking)
+            .fold(Events::NONE, |all, events| all | events)
     }
 
     /// The events that may help a pod that this plugin has rejected. A plugin that does not run here

@@ -8,6 +8,8 @@ pub mod balanced_allocation;
 pub mod default_binder;
 pub mod default_preemption;
 pub mod dynamic_resources;
+#[cfg(test)]
+mod hint_tests;
 pub mod image_locality;
 pub mod inter_pod_affinity;
 pub mod node_affinity;

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as api;
 
 use super::default_normalize;
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
+use crate::model::Node;
 use crate::model::affinity as model;
 use crate::model::resources::intern;
 use crate::scheduler::config::args::NodeAffinityArgs;
-use crate::scheduler::framework::plugin::{Filter, NodeNames, Plugin, PreFilter, PreScore, Score};
+use crate::scheduler::framework::plugin::{
+    Filter, Hint, NodeNames, Plugin, PreFilter, PreScore, Score,
+};
 use crate::scheduler::framework::{CycleState, Events, Status};
 
 /// See the module.
@@ -53,6 +56,14 @@ impl Plugin for NodeAffinity {
     }
     fn events(&self) -> Events {
         Events::NODE_ADD | Events::NODE_LABEL
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        let wanted = |node: &Node| pod.spec.node_affinity.matches(&node.name, &node.labels);
+        Hint::queue_if(match change {
+            Change::NodeAdded(node) => wanted(node),
+            Change::NodeChanged { old, new } => !wanted(old) && wanted(new),
+            _ => true,
+        })
     }
     fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
         Some(self)

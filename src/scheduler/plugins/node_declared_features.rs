@@ -13,7 +13,7 @@ impl Plugin for NodeDeclaredFeatures {
         "NodeDeclaredFeatures"
     }
     fn events(&self) -> Events {
-        Events::NODE_ADD | Events::SELF_CHANGED
+        Events::NODE_ADD | Events::NODE_FEATURES | Events::SELF_CHANGED
     }
     fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
         Some(self)

@@ -1,10 +1,13 @@
 //! NodeResourcesFit: what the pod asks for must be free; and nodes are ranked by how full they would be.
 
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use std::sync::Arc;
+
 use super::utilisation::Curve;
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
 use crate::model::resources::is_extended;
+use crate::model::{Node, Resources};
 use crate::scheduler::config::args::{NodeResourcesFitArgs, ResourceSpec};
-use crate::scheduler::framework::plugin::{Filter, Plugin, Score};
+use crate::scheduler::framework::plugin::{Filter, Hint, Plugin, Score};
 use crate::scheduler::framework::{Code, CycleState, Events, Status};
 
 /// See the module.
@@ -48,8 +51,26 @@ impl Plugin for NodeResourcesFit {
         Events::NODE_ADD
             | Events::NODE_ALLOCATABLE
             | Events::POD_GONE
-            | Events::POD_CHANGED
-            | Events::SELF_CHANGED
+            | Events::POD_SCALE_DOWN
+            | Events::SELF_SCALE_DOWN
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        Hint::queue_if(match change {
+            Change::NodeAdded(node) => self.would_fit(pod, node),
+            Change::NodeChanged { old, new } => {
+                self.would_fit(pod, new) && offers_more(&pod.spec.requests.total, old, new)
+            }
+            Change::Pending { new, .. } => new.uid() == pod.uid(),
+            Change::AssignedChanged { old, new } => {
+                let (wanted, old, new) = (
+                    &pod.spec.requests.total,
+                    &old.spec.requests.total,
+                    &new.spec.requests.total,
+                );
+                more_of_what_is_wanted(wanted, new, old)
+            }
+            _ => true,
+        })
     }
     fn as_filter(&self) -> Option<&dyn Filter> {
         Some(self)
@@ -57,6 +78,31 @@ impl Plugin for NodeResourcesFit {
     fn as_score(&self) -> Option<&dyn Score> {
         Some(self)
     }
+}
+
+impl NodeResourcesFit {
+    /// Whether the pod would fit on the node if nothing else were there.
+    fn would_fit(&self, pod: &PodInfo, node: &Arc<Node>) -> bool {
+        let empty = NodeInfo::new(Arc::clone(node), []);
+        self.filter(&CycleState::default(), pod, &empty).is_ok()
+    }
+}
+
+/// Whether the node has come to offer more pods, or more of something that is wanted.
+fn offers_more(wanted: &Resources, old: &Node, new: &Node) -> bool {
+    let (old, new) = (&old.allocatable, &new.allocatable);
+    new.pods > old.pods || more_of_what_is_wanted(wanted, old, new)
+}
+
+/// Whether `new` has more than `old` of something that is wanted.
+fn more_of_what_is_wanted(wanted: &Resources, old: &Resources, new: &Resources) -> bool {
+    (wanted.milli_cpu > 0 && new.milli_cpu > old.milli_cpu)
+        || (wanted.memory > 0 && new.memory > old.memory)
+        || (wanted.ephemeral_storage > 0 && new.ephemeral_storage > old.ephemeral_storage)
+        || wanted
+            .scalars
+            .iter()
+            .any(|(name, amount)| *amount > 0 && new.scalar(name) > old.scalar(name))
 }
 
 impl Filter for NodeResourcesFit {

@@ -9,10 +9,12 @@ mod score;
 
 use std::sync::Arc;
 
+use crate::cluster::{Change, PodInfo};
+use crate::model::Node;
 use crate::model::selector::Labels;
 use crate::model::spread::SpreadConstraint;
 use crate::scheduler::config::args::{Defaulting, PodTopologySpreadArgs};
-use crate::scheduler::framework::plugin::{Filter, Plugin, PreFilter, PreScore, Score};
+use crate::scheduler::framework::plugin::{Filter, Hint, Plugin, PreFilter, PreScore, Score};
 use crate::scheduler::framework::Events;
 
 /// See the module.
@@ -50,12 +52,38 @@ impl Plugin for PodTopologySpread {
     }
     fn events(&self) -> Events {
         Events::NODE_ADD
+            | Events::NODE_DELETE
             | Events::NODE_LABEL
             | Events::NODE_TAINT
             | Events::POD_ASSIGNED
-            | Events::POD_CHANGED
+            | Events::POD_LABEL
             | Events::POD_GONE
-            | Events::SELF_CHANGED
+            | Events::SELF_LABEL
+            | Events::SELF_TOLERATION
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        let counted = |other: &PodInfo| {
+            other.class.namespace == pod.class.namespace
+                && pod.spec.spread.iter().any(|c| {
+                    let selector = c.selector.as_ref();
+                    selector.is_some_and(|s| s.matches(&other.class.labels))
+                })
+        };
+        let concerns = |node: &Node| {
+            let has = |c: &SpreadConstraint| node.domains.get(c.topology_key).is_some();
+            pod.spec.spread.iter().filter(|c| c.hard).all(has)
+        };
+        // Default constraints that bind are rare: whom they count is not asked here.
+        if pod.spec.spread.is_empty() {
+            return Hint::Queue;
+        }
+        Hint::queue_if(match change {
+            Change::Assigned(other) | Change::AssignedGone(other) => counted(other),
+            Change::AssignedChanged { old, new } => counted(old) != counted(new),
+            Change::NodeAdded(node) | Change::NodeGone(node) => concerns(node),
+            Change::NodeChanged { old, new } => concerns(old) || concerns(new),
+            _ => true,
+        })
     }
     fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
         Some(self)
