@@ -25,7 +25,7 @@ use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, healt
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
-    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, Clients, LeaderElection,
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients, LeaderElection,
     LeaseOptions, Metrics as KubeMetrics, Watches,
 };
 use crate::scheduler::ports::{AlwaysLeads, Leadership};
@@ -205,6 +205,8 @@ impl App {
                     events: Arc::new(sink),
                     owners: Arc::new(ApiOwners::new(Arc::clone(&clients.reports))),
                     leadership: Arc::clone(&leadership),
+                    victims: Arc::new(ApiVictims::new(Arc::clone(&clients.reports))),
+                    volumes: Arc::new(ApiVolumes::new(Arc::clone(&clients.binds))),
                 },
                 scheduler_metrics,
             )

@@ -1,7 +1,7 @@
 //! The scheduler's one loop: takes in what happened, decides pod after pod, and takes in how the calls to
 //! the world ended. Everything it owns is touched by this task alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct Scheduler {
     pub(super) ports: Ports,
     /// Pods whose binding is under way.
     pub(super) binding: HashMap<String, InBinding>,
+    /// Pods whose victims are being told to go.
+    pub(super) preempting: HashSet<String>,
     /// Whether the intents could be read last time.
     pub(super) store_is_there: bool,
     changes: mpsc::UnboundedReceiver<Change>,
@@ -79,11 +81,13 @@ impl Scheduler {
     ) -> Result<Self, Error> {
         let intents = Arc::new(IntentBook::default());
         let mut frameworks = HashMap::new();
+        let names = config.profiles.iter().map(|p| p.scheduler_name.clone());
+        let names: Vec<String> = names.collect();
         for profile in &config.profiles {
             let plugins = registry_with(intents.clone(), &profile.args);
-            let framework = Arc::new(Framework::new(profile, &plugins)?);
+            let framework = Framework::new(profile, &plugins)?.beside(names.clone());
             let name = profile.scheduler_name.clone();
-            if frameworks.insert(name.clone(), framework).is_some() {
+            if frameworks.insert(name.clone(), Arc::new(framework)).is_some() {
                 return Err(Error::Duplicate(name));
             }
         }
@@ -114,6 +118,7 @@ impl Scheduler {
             caller,
             ports,
             binding: HashMap::new(),
+            preempting: HashSet::new(),
             store_is_there: true,
             outcomes,
             owners: HashMap::new(),
@@ -318,6 +323,7 @@ impl Scheduler {
                 }
             }
             Change::NodeGone(_) => self.queue.event(Events::NODE_DELETE, &change, now),
+            Change::Object { .. } => self.queue.event(Events::OBJECT, &change, now),
             Change::ReplicaSet(uid) => {
                 self.owners.remove(&uid);
                 self.queue.release(
@@ -384,6 +390,7 @@ impl Scheduler {
                     |_, why| matches!(why, Held::Owner(owner) if *owner == uid),
                 );
             }
+            Outcome::Displaced { uid, failed } => self.displaced(&uid, failed, now),
             Outcome::Owner { answer: None, .. } | Outcome::Store(false) => {}
             Outcome::Store(true) => {
                 // The pods held for it read the intents anew before they are decided.

@@ -54,8 +54,13 @@ impl Events {
     pub const SELF_CHANGED: Self = Self(
         Self::SELF_LABEL.0 | Self::SELF_SCALE_DOWN.0 | Self::SELF_TOLERATION.0 | Self::SELF_GATES.0,
     );
+    /// The features that a node declares changed.
+    pub const NODE_FEATURES: Self = Self(1 << 26);
     /// Every one.
     pub const ALL: Self = Self(u64::MAX);
+
+    /// A namespace, a claim, a volume or another such object appeared, changed or is gone.
+    pub const OBJECT: Self = Self(1 << 9);
 
     /// Whether both have an event in common.
     #[must_use]
@@ -72,6 +77,7 @@ impl Events {
             Self::NODE_ALLOCATABLE => "NodeUpdateNodeAllocatable",
             Self::NODE_LABEL => "NodeUpdateNodeLabel",
             Self::NODE_TAINT => "NodeUpdateNodeTaint",
+            Self::NODE_FEATURES => "NodeUpdateNodeDeclaredFeature",
             Self::POD_ASSIGNED => "AssignedPodAdd",
             Self::POD_LABEL => "AssignedPodUpdatePodLabel",
             Self::POD_SCALE_DOWN => "AssignedPodUpdatePodScaleDown",
@@ -85,6 +91,7 @@ impl Events {
             Self::SELF_GATES => "UnschedulablePodUpdatePodSchedulingGatesEliminated",
             Self::SELF_OTHER => "UnschedulablePodUpdate",
             Self::TIMEOUT => "UnschedulableTimeout",
+            Self::OBJECT => "ObjectUpdate",
             _ => "Several",
         }
     }
@@ -159,6 +166,9 @@ impl Events {
         }
         if old.labels != new.labels {
             events.push(Self::NODE_LABEL);
+        }
+        if old.features != new.features {
+            events.push(Self::NODE_FEATURES);
         }
         if old.taints != new.taints && !events.contains(&Self::NODE_TAINT) {
             events.push(Self::NODE_TAINT);

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Events;
+use super::runtime::Framework;
 use super::state::CycleState;
 use super::status::Status;
 use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
+use crate::model::storage::{Claim, Volume};
+use crate::scheduler::diagnosis::FitError;
 use crate::scheduler::queue::QueuedPod;
 
 /// What a queueing hint says.
@@ -145,18 +148,56 @@ pub trait Filter {
     fn filter(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Status>;
 }
 
+/// What PostFilter may look at.
+pub struct PostFilterContext<'a> {
+    /// The profile's plugins, to ask the filters again in what-ifs.
+    pub framework: &'a Framework,
+    /// The cycle's state after PreFilter.
+    pub state: &'a CycleState,
+    /// The pod that fits nowhere.
+    pub pod: &'a PodInfo,
+    /// The cluster.
+    pub snapshot: &'a Snapshot,
+    /// Why it fits nowhere.
+    pub error: &'a FitError,
+    /// Decides where a search that need not see all nodes begins.
+    pub random: u32,
+}
+
+/// A node that could be made to fit.
+#[derive(Debug, Clone)]
+pub struct Nomination {
+    /// The node.
+    pub node: Arc<str>,
+    /// The pods that must go, the least important last.
+    pub victims: Vec<Arc<PodInfo>>,
+}
+
+/// Why PostFilter could not help.
+#[derive(Debug, Clone)]
+pub struct NoHelp {
+    /// The reasons.
+    pub status: Status,
+    /// Whether an earlier nomination of the pod has become void.
+    pub clear_nomination: bool,
+}
+
+impl From<Status> for NoHelp {
+    fn from(status: Status) -> Self {
+        Self {
+            status,
+            clear_nomination: false,
+        }
+    }
+}
+
 /// Asked when no node passed the filters, until one helps.
 pub trait PostFilter {
     /// The node that could be made to fit (to be nominated).
     ///
     /// # Errors
-    /// Why nothing helps.
-    fn post_filter(
-        &self,
-        state: &CycleState,
-        pod: &PodInfo,
-        rejected: &BTreeMap<Arc<str>, Status>,
-    ) -> Result<Arc<str>, Status>;
+    /// Why nothing helps. `Unschedulable`: the next plugin is asked; anything else ends the asking.
+    fn post_filter(&self, context: &PostFilterContext<'_>) -> Result<Nomination, NoHelp>;
 }
 
 /// Once per cycle, before scoring, if there are at least two nodes.
@@ -170,6 +211,7 @@ pub trait PreScore {
         state: &mut CycleState,
         pod: &PodInfo,
         nodes: &[Arc<NodeInfo>],
+        snapshot: &Snapshot,
     ) -> Result<(), Status>;
 }
 
@@ -218,6 +260,12 @@ pub struct PreBindWork {
     pub claims: Vec<(String, Option<String>)>,
     /// Annotations that arrive with the binding.
     pub annotations: BTreeMap<String, String>,
+    /// Volumes to be bound to claims.
+    pub volumes: Vec<(Arc<Volume>, Arc<Claim>)>,
+    /// Claims whose volume is to be made where the node can reach it.
+    pub provisions: Vec<Arc<Claim>>,
+    /// How long all that may take until it is given up.
+    pub volume_timeout_seconds: i64,
 }
 
 /// Says what must precede the binding.

@@ -1,24 +1,45 @@
-//! NodeResourcesFit: what the pod asks for must be free, and the emptier node is better (LeastAllocated).
+//! NodeResourcesFit: what the pod asks for must be free; and nodes are ranked by how full they would be.
 
 use std::sync::Arc;
 
+use super::utilisation::Curve;
 use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
+use crate::model::resources::is_extended;
 use crate::model::{Node, Resources};
-use crate::scheduler::framework::plugin::{Filter, Hint, MAX_SCORE, Plugin, Score};
+use crate::scheduler::config::args::{NodeResourcesFitArgs, ResourceSpec};
+use crate::scheduler::framework::plugin::{Filter, Hint, Plugin, Score};
 use crate::scheduler::framework::{Code, CycleState, Events, Status};
 
 /// See the module.
 #[derive(Debug)]
 pub struct NodeResourcesFit {
-    /// Resources scored, with their weights.
-    pub resources: Vec<(String, i64)>,
+    args: NodeResourcesFitArgs,
+    curve: Curve,
 }
 
 impl Default for NodeResourcesFit {
     fn default() -> Self {
+        Self::new(&NodeResourcesFitArgs::default())
+    }
+}
+
+impl NodeResourcesFit {
+    /// With the args of a profile.
+    #[must_use]
+    pub fn new(args: &NodeResourcesFitArgs) -> Self {
         Self {
-            resources: vec![("cpu".into(), 1), ("memory".into(), 1)],
+            curve: Curve::new(&args.scoring_strategy),
+            args: args.clone(),
         }
+    }
+
+    /// Whether the profile has the filter look away from this extended resource.
+    fn ignores(&self, name: &str) -> bool {
+        let args = &self.args;
+        let group = name.split_once('/').map_or(name, |(group, _)| group);
+        (args.ignored_resources.iter().any(|i| i == name)
+            || args.ignored_resource_groups.iter().any(|i| i == group))
+            && is_extended(name)
     }
 }
 
@@ -124,6 +145,9 @@ impl Filter for NodeResourcesFit {
             all.ephemeral_storage,
         );
         for (name, amount) in &wanted.scalars {
+            if self.ignores(name) {
+                continue;
+            }
             let reason = || format!("Insufficient {name}").into();
             check(&reason, *amount, used.scalar(name), all.scalar(name));
         }
@@ -139,7 +163,7 @@ impl Score for NodeResourcesFit {
     fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
         let wanted = &pod.spec.requests.scoring;
         let (mut sum, mut weights) = (0, 0);
-        for (name, weight) in &self.resources {
+        for ResourceSpec { name, weight } in &self.args.scoring_strategy.resources {
             let native = matches!(name.as_str(), "cpu" | "memory");
             let used = if native {
                 &node.non_zero
@@ -153,14 +177,18 @@ impl Score for NodeResourcesFit {
                 continue;
             }
             let requested = used.get(name).saturating_add(want);
-            weights += weight;
-            if requested <= all {
-                // In i128: bytes times a hundred leave i64 behind at 80 PiB.
-                let free = i128::from(all - requested) * i128::from(MAX_SCORE) / i128::from(all);
-                sum += i64::try_from(free).unwrap_or(0) * weight;
+            let score = self.curve.score(requested, all);
+            // What scores nothing is left out of the average by this strategy alone.
+            if score > 0 || !matches!(self.curve, Curve::Points(_)) {
+                sum += score * weight;
+                weights += weight;
             }
         }
-        if weights == 0 { 0 } else { sum / weights }
+        match &self.curve {
+            _ if weights == 0 => 0,
+            Curve::Points(_) => (sum as f64 / weights as f64).round() as i64,
+            _ => sum / weights,
+        }
     }
 }
 

@@ -60,6 +60,8 @@ pub enum Held {
     Owner(String),
     /// The intents in the store cannot be read.
     Store,
+    /// Its victims are being told to go.
+    Preempting,
     /// It cannot be understood; until it changes.
     Malformed,
 }
