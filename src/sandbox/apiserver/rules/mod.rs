@@ -2,7 +2,9 @@
 //!
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
+pub(crate) mod autoscaler;
 pub(crate) mod daemonset;
+pub(crate) mod data;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod job;
@@ -49,8 +51,6 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
     }
     if kinds::counts_generation(key) {
         meta::set(object, "generation", Some(json!(1)));
-    } else {
-        meta::set(object, "generation", None);
     }
     match key {
         ("", "pods") => {
@@ -63,10 +63,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "secrets") => secret::prepare(object),
         ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
         ("apps", "daemonsets") => daemonset::count_template(None, object),
-        ("batch", "jobs") => {
-            let uid = meta::uid(object).to_owned();
-            job::prepare_create(object, &uid);
-        }
+        ("batch", "jobs") => job::prepare_create(call, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(call, object)?,
         _ => {}
     }
@@ -80,6 +77,8 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
     errors.extend(metadata::validate(object));
     match key {
         ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
+        ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
+        ("autoscaling", _) => errors.extend(autoscaler::validate(object)),
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
@@ -150,8 +149,11 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             if kinds::has_status_subresource(call) {
                 restore(new, "status");
             }
-            if key == ("", "secrets") {
-                secret::prepare(new);
+            match key {
+                ("", "secrets") => secret::prepare(new),
+                ("", "services") => service::prepare_update(live, new),
+                ("", "pods") => pod_admission::tolerations(new),
+                _ => {}
             }
             if key == ("", "namespaces") {
                 namespace::prepare_update(live, new);
@@ -184,6 +186,20 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
         (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
             rbac::validate_update(live, new)
         }
+        (("", "services"), "") => service::validate_update(live, new),
+        (("", "secrets"), "") => {
+            let mut errors = data::validate_update(live, new);
+            errors.extend(workload::validate_update(key, live, new));
+            errors.extend(data::validate(key, new));
+            errors
+        }
+        (("", "configmaps"), "") => {
+            let mut errors = workload::validate_update(key, live, new);
+            errors.extend(data::validate(key, new));
+            errors
+        }
+        (("autoscaling", _), "") => autoscaler::validate(new),
+        (("batch", "jobs"), "") => job::validate_update(live, new),
         (_, "" | "scale") => {
             let mut errors = workload::validate(key, new);
             errors.extend(workload::validate_update(key, live, new));

@@ -1,15 +1,9 @@
-//! What the `kube` module relies on, on both API servers: the sandbox's and a real one (`testbed/`, or the one
-//! whose kubeconfig `WAM_TEST_KUBECONFIG` names). It wants the Deployment, ServiceAccount and disruption
-//! controllers, and no kubelet on the nodes `n-1` and `n-2`.
+//! What our `kube` module makes of an API server: its binder, scales, evictions, events, lease and watches on
+//! both grounds. It wants the Deployment, ServiceAccount and disruption controllers, and no kubelet on the
+//! nodes `n-1` and `n-2`.
 
-// Clippy's exemption for tests does not reach their helper functions.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -22,7 +16,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use support::testbed::Testbed;
+
+use crate::ground::Ground;
 use wam::actions::ports::{CallError, Cluster as _, ScalePatch};
 use wam::clock;
 use wam::cluster::ClusterEvent;
@@ -34,7 +29,6 @@ use wam::kube::{
 };
 use wam::model::NamespacedName;
 use wam::model::names::LEDGER_LABEL;
-use wam::sandbox::{Cluster, ClusterOptions};
 use wam::scheduler::ports::{
     AlwaysLeads, Binder, Binding, CallError as BindError, EventSink, Leadership, OwnerLookup,
     PodEvent, PodStatus, ScheduledCondition,
@@ -42,53 +36,6 @@ use wam::scheduler::ports::{
 
 /// How long the API server and its controllers may take for anything here.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// An API server.
-#[derive(Debug, Clone, Copy)]
-enum Ground {
-    Sandbox,
-    Real,
-}
-
-impl Ground {
-    /// Its kubeconfig; `None` (said aloud) where there is no such server.
-    fn kubeconfig(self, test: &str) -> Option<PathBuf> {
-        match self {
-            Self::Sandbox => Some(sandbox().to_owned()),
-            Self::Real => match std::env::var_os("WAM_TEST_KUBECONFIG") {
-                Some(path) => Some(path.into()),
-                None => support::require(test, Testbed::shared())
-                    .map(|testbed| testbed.kubeconfig().to_owned()),
-            },
-        }
-    }
-}
-
-/// One sandbox for all tests of this process, in a runtime of its own: each test's ends with the test.
-fn sandbox() -> &'static Path {
-    static KUBECONFIG: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = KUBECONFIG.get_or_init(|| {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-            runtime.block_on(async move {
-                let options = ClusterOptions {
-                    nodes: 0,
-                    ..ClusterOptions::default()
-                };
-                let cluster = Cluster::start(options).await.expect("the sandbox starts");
-                sender.send(cluster.kubeconfig()).expect("somebody waits");
-                std::future::pending::<()>().await;
-            });
-        });
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("kubeconfig");
-        let text = receiver.recv().expect("the sandbox starts");
-        std::fs::write(&path, text).expect("written");
-        (folder, path)
-    });
-    path
-}
 
 struct Server {
     clients: Clients,
@@ -807,13 +754,13 @@ macro_rules! on_both {
         mod on_the_sandbox {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(super::Ground::Sandbox).await;
+                super::$test(crate::ground::Ground::Sandbox).await;
             })+
         }
         mod on_a_real_control_plane {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(super::Ground::Real).await;
+                super::$test(crate::ground::Ground::Real).await;
             })+
         }
     };
