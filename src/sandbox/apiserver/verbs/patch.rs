@@ -108,7 +108,7 @@ impl Patch {
         match self {
             Self::Strategic(patch) => {
                 let shown = Value::String(go_text(patch));
-                let error = FieldError::invalid("patch", shown, in_converters_words(why));
+                let error = FieldError::invalid("patch", shown, &conversion_error(why));
                 Error::invalid("", "", "", &[error])
             }
             Self::Json(_) | Self::Merge(_) => patch_error(object, why),
@@ -116,30 +116,37 @@ impl Patch {
     }
 }
 
-/// Strategic patches do not go through JSON but through `runtime.DefaultUnstructuredConverter`, which
-/// words a wrong type otherwise.
-fn in_converters_words(why: &str) -> String {
-    let words = || {
-        let rest = why.strip_prefix("json: cannot unmarshal ")?;
-        let (found, rest) = rest.split_once(" into ")?;
-        let (_, wanted) = rest.rsplit_once(" of type ")?;
-        let found = match found.split(' ').next()? {
-            "number" => "int64",
-            "object" => "map",
-            "array" => "slice",
-            other => other,
-        };
-        Some(if wanted.starts_with("[]") {
-            format!("cannot restore slice from {found}")
-        } else if wanted.starts_with("map[") {
-            format!("cannot restore map from {found}")
-        } else if wanted.contains('.') {
-            format!("cannot restore struct from: {found}")
-        } else {
-            format!("unrecognized type: {wanted}")
-        })
+/// A strategic patch is converted without JSON between, and complains in the words of
+/// `apimachinery/pkg/runtime/converter.go`.
+fn conversion_error(error: &str) -> String {
+    let words = error
+        .strip_prefix("json: cannot unmarshal ")
+        .and_then(|rest| rest.split_once(" into "))
+        .and_then(|(given, rest)| Some((given, rest.rsplit_once(" of type ")?.1)));
+    let Some((given, wanted)) = words else {
+        return error.to_owned();
     };
-    words().unwrap_or_else(|| why.to_owned())
+    let given = match given.split(' ').next().unwrap_or(given) {
+        "array" => "slice",
+        "object" => "map",
+        "number" => "int64",
+        other => other,
+    };
+    if wanted.starts_with("map[") || wanted.ends_with("ResourceList") {
+        format!("cannot restore map from {given}")
+    } else if wanted.starts_with("[]") {
+        format!("cannot restore slice from {given}")
+    } else if wanted.contains('.') && !matches!(given, "map" | "slice") {
+        format!("cannot restore struct from: {given}")
+    } else if wanted.contains('.') {
+        // A named text, such as v1.PullPolicy.
+        "unrecognized type: string".to_owned()
+    } else if (given, wanted) == ("int64", "string") {
+        // Go would turn the number into a character.
+        "cannot convert int64 to string".to_owned()
+    } else {
+        format!("unrecognized type: {wanted}")
+    }
 }
 
 fn json_kind(value: &Value) -> &'static str {
