@@ -6,6 +6,7 @@
 //! its moment is cut off, which is safe, since every action is on record and every call conditional.
 
 mod apiserver;
+mod pages;
 mod placement;
 
 use std::net::SocketAddr;
@@ -20,11 +21,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
-use crate::api::{ApiMetrics, ApiState, Check, HealthState, health_router, router};
+use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, health_router, router};
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
-    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, Clients, LeaderElection,
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients, LeaderElection,
     LeaseOptions, Metrics as KubeMetrics, Watches,
 };
 use crate::scheduler::ports::{AlwaysLeads, Leadership};
@@ -204,6 +205,8 @@ impl App {
                     events: Arc::new(sink),
                     owners: Arc::new(ApiOwners::new(Arc::clone(&clients.reports))),
                     leadership: Arc::clone(&leadership),
+                    victims: Arc::new(ApiVictims::new(Arc::clone(&clients.reports))),
+                    volumes: Arc::new(ApiVolumes::new(Arc::clone(&clients.binds))),
                 },
                 scheduler_metrics,
             )
@@ -252,6 +255,13 @@ impl App {
         let health = HealthState {
             readiness: checks(&store, answers, &running, &cache).into(),
             registry: Arc::new(registry),
+            scheduler: settings.scheduler.then(|| {
+                Arc::new(pages::Pages {
+                    configuration: settings.scheduling.clone(),
+                    cache: Arc::clone(&cache),
+                    leadership: Arc::clone(&leadership),
+                }) as Arc<dyn SchedulerPages>
+            }),
         };
         if let (Some(listener), Some(metrics)) = (listener, api_metrics) {
             let facade = Service::new(parts, settings.scheduling.scheduler_names())
@@ -262,6 +272,7 @@ impl App {
                 readiness: Arc::clone(&health.readiness),
                 metrics,
                 registry: Arc::clone(&health.registry),
+                scheduler: health.scheduler.clone(),
                 shutdown: serving.stop.clone(),
             };
             serve(&mut serving, listener, router(state));
