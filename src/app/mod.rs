@@ -6,6 +6,7 @@
 //! its moment is cut off, which is safe, since every action is on record and every call conditional.
 
 mod apiserver;
+mod pages;
 mod placement;
 
 use std::net::SocketAddr;
@@ -22,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::actions::{
     Executor, Metrics as ActionMetrics, Parts, Service, Settings as ExecutorSettings,
 };
-use crate::api::{ApiMetrics, ApiState, Check, HealthState, health_router, router};
+use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, health_router, router};
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
-    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, Clients, LeaderElection,
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients, LeaderElection,
     LeaseOptions, Metrics as KubeMetrics, Watches,
 };
 use crate::scheduler::ports::{AlwaysLeads, Leadership};
@@ -93,6 +94,7 @@ pub struct Settings {
 /// The running program.
 pub struct App {
     address: Option<SocketAddr>,
+    health_address: Option<SocketAddr>,
     cache: Arc<Cache>,
     failed: CancellationToken,
     api: Stage,
@@ -169,9 +171,8 @@ impl App {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let address = listener
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
+        let local = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
+        let (address, health_address) = (local(&listener), local(&health_listener));
         let cache = Cache::new();
         let failed = CancellationToken::new();
         let mut watches = Stage::new(&failed);
@@ -208,6 +209,8 @@ impl App {
                     events: Arc::new(sink),
                     owners: Arc::new(ApiOwners::new(Arc::clone(&clients.reports))),
                     leadership: Arc::clone(&leadership),
+                    victims: Arc::new(ApiVictims::new(Arc::clone(&clients.reports))),
+                    volumes: Arc::new(ApiVolumes::new(Arc::clone(&clients.binds))),
                 },
                 scheduler_metrics,
             )
@@ -258,6 +261,13 @@ impl App {
         let health = HealthState {
             readiness: checks(&store, answers, &running, &cache).into(),
             registry: Arc::new(registry),
+            scheduler: settings.scheduler.then(|| {
+                Arc::new(pages::Pages {
+                    configuration: settings.scheduling.clone(),
+                    cache: Arc::clone(&cache),
+                    leadership: Arc::clone(&leadership),
+                }) as Arc<dyn SchedulerPages>
+            }),
         };
         if let (Some(listener), Some(metrics)) = (listener, api_metrics) {
             let facade = Service::new(parts, settings.scheduling.scheduler_names())
@@ -268,6 +278,7 @@ impl App {
                 readiness: Arc::clone(&health.readiness),
                 metrics,
                 registry: Arc::clone(&health.registry),
+                scheduler: health.scheduler.clone(),
                 shutdown: serving.stop.clone(),
             };
             serve(&mut serving, listener, router(state));
@@ -277,6 +288,7 @@ impl App {
         }
         Ok(Self {
             address,
+            health_address,
             cache,
             failed,
             api: serving,
@@ -290,6 +302,12 @@ impl App {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where health and metrics are served besides.
+    #[must_use]
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
     }
 
     /// Waits until the first lists are in.

@@ -63,6 +63,9 @@ pub async fn run(command: ServeCommand) -> anyhow::Result<()> {
     if let Some(address) = app.address() {
         println!("serving JSON-RPC on http://{address}/rpc and events on http://{address}/events");
     }
+    if let Some(address) = app.health_address() {
+        println!("serving health and metrics on http://{address}");
+    }
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         () = app.failed() => Err(anyhow::anyhow!("a part of the program failed; the log says which")),

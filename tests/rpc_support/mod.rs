@@ -261,6 +261,7 @@ impl Api {
                 async move { store.ping().await.map_err(|error| error.to_string()) }
             })]),
             registry: Arc::new(registry),
+            scheduler: None,
             metrics,
             shutdown: shutdown.clone(),
         });

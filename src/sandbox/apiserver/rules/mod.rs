@@ -2,6 +2,8 @@
 //!
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
+pub(crate) mod daemonset;
+pub(crate) mod data;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod job;
@@ -16,9 +18,12 @@ pub(crate) mod pod_update;
 pub(crate) mod priority;
 pub(crate) mod quantity;
 pub(crate) mod quota;
+pub(crate) mod rbac;
 pub(crate) mod secret;
 pub(crate) mod service;
+pub(crate) mod volume;
 pub(crate) mod workload;
+pub(crate) mod zero_times;
 
 use serde_json::{Value, json};
 
@@ -46,8 +51,6 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
     }
     if kinds::counts_generation(key) {
         meta::set(object, "generation", Some(json!(1)));
-    } else {
-        meta::set(object, "generation", None);
     }
     match key {
         ("", "pods") => {
@@ -58,6 +61,8 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "nodes") => node::prepare_create(object),
         ("", "services") => service::prepare_create(call, object),
         ("", "secrets") => secret::prepare(object),
+        ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
+        ("apps", "daemonsets") => daemonset::count_template(None, object),
         ("batch", "jobs") => {
             let uid = meta::uid(object).to_owned();
             job::prepare_create(object, &uid);
@@ -75,6 +80,7 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
     errors.extend(metadata::validate(object));
     match key {
         ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
+        ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
@@ -94,6 +100,7 @@ pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) ->
 /// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
 pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
     let key = call.resource.rule_key();
+    zero_times::fill(key, new);
     let restore = |new: &mut Value, field: &str| {
         if let Value::Object(map) = new {
             match live.get(field) {
@@ -145,11 +152,17 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             if kinds::has_status_subresource(call) {
                 restore(new, "status");
             }
-            if key == ("", "secrets") {
-                secret::prepare(new);
+            match key {
+                ("", "secrets") => secret::prepare(new),
+                ("", "services") => service::prepare_update(live, new),
+                ("", "pods") => pod_admission::tolerations(new),
+                _ => {}
             }
             if key == ("", "namespaces") {
                 namespace::prepare_update(live, new);
+            }
+            if key == ("apps", "daemonsets") {
+                daemonset::count_template(Some(live), new);
             }
             if kinds::counts_generation(key) {
                 let changed = kinds::desired_parts(key)
@@ -172,6 +185,22 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
         (("", "pods"), "") => pod_update::validate(live, new),
         (("", "pods"), "status") => pod_update::validate_status(live, new),
         (("", "nodes"), "") => node::validate_update(live, new),
+        (("", "persistentvolumeclaims"), "") => volume::validate_claim_update(live, new),
+        (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
+            rbac::validate_update(live, new)
+        }
+        (("", "services"), "") => service::validate_update(live, new),
+        (("", "secrets"), "") => {
+            let mut errors = data::validate_update(live, new);
+            errors.extend(workload::validate_update(key, live, new));
+            errors.extend(data::validate(key, new));
+            errors
+        }
+        (("", "configmaps"), "") => {
+            let mut errors = workload::validate_update(key, live, new);
+            errors.extend(data::validate(key, new));
+            errors
+        }
         (_, "" | "scale") => {
             let mut errors = workload::validate(key, new);
             errors.extend(workload::validate_update(key, live, new));
