@@ -147,6 +147,7 @@ async fn scheduler(kubeconfig: &Path) -> App {
         scheduling: wam::scheduler::Configuration::for_scheduler("default-scheduler"),
         identity: "default-scheduler".to_owned(),
         executor_lease: Duration::from_secs(10),
+        action_retention: wam::actions::DEFAULT_RETENTION,
         seed: 0,
     };
     let store = Arc::new(wam::store::memory::MemoryStore::new());
