@@ -22,6 +22,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use support::account;
+use support::kubectl::kubectl;
 use support::testbed::Testbed;
 use wam::actions::ports::{CallError, Cluster as _, ScalePatch};
 use wam::clock;
@@ -60,6 +62,30 @@ impl Ground {
                 None => support::require(test, Testbed::shared())
                     .map(|testbed| testbed.kubeconfig().to_owned()),
             },
+        }
+    }
+}
+
+impl Ground {
+    /// On the real API server: the rights that the deployment grants, and those of the election in every namespace, since
+    /// each test has a lease of its own. The sandbox enforces none.
+    fn own(self, admin: &Path) -> PathBuf {
+        static OWN: OnceLock<PathBuf> = OnceLock::new();
+        let make = || {
+            let own = account::restricted(admin);
+            let lease = ["create", "clusterrole", "lease", "--resource=leases.coordination.k8s.io"];
+            let verbs = "--verb=create,get,update";
+            kubectl(admin, &[&lease[..], &[verbs]].concat()).expect("made");
+            let subject = format!("--serviceaccount=default:{}", account::NAME);
+            let bind = ["create", "clusterrolebinding", "lease", "--clusterrole=lease"];
+            kubectl(admin, &[&bind[..], &[&subject]].concat()).expect("made");
+            own
+        };
+        match self {
+            Self::Sandbox => admin.to_owned(),
+            // Somebody's own cluster is left as it is.
+            Self::Real if std::env::var_os("WAM_TEST_KUBECONFIG").is_some() => admin.to_owned(),
+            Self::Real => OWN.get_or_init(make).clone(),
         }
     }
 }
@@ -103,14 +129,15 @@ impl Server {
         let path = ground.kubeconfig(test)?;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let metrics = Metrics::default();
+        // What is tested asks as an installed wam; what prepares and looks is the administrator.
         let source = Source::Kubeconfig {
-            path,
+            path: ground.own(&path),
             context: None,
         };
         let clients = Clients::connect(&source, &ClientOptions::default(), &metrics)
             .await
             .unwrap();
-        let client = clients.watch.clone();
+        let client = support::testbed::client(&path).await;
         let namespace = format!("{test}-{}", uuid::Uuid::new_v4().simple());
         let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
         Api::<Namespace>::all(client.clone())
