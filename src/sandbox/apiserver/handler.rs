@@ -45,7 +45,8 @@ where
     let body = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Reply::error(&Error::too_large()).into_response(&[], None);
+            return Reply::error(&Error::too_large(&format!("limit is {MAX_BODY}")))
+                .into_response(&[], None);
         }
         Err(error) => {
             let error = Error::bad_request(format!("unable to read the body: {error}"));
@@ -209,6 +210,7 @@ fn verb(
     let watching = path.watch || query.flag("watch").unwrap_or(false);
     let verb = match (method.as_str(), path.name.is_empty()) {
         ("GET" | "HEAD", true) if watching => Verb::Watch,
+        ("GET" | "HEAD", false) if path.watch => Verb::Watch,
         ("GET" | "HEAD", true) => Verb::List,
         ("GET" | "HEAD", false) => Verb::Get,
         ("POST", _) => Verb::Create,
@@ -283,7 +285,8 @@ fn run(call: &Call, verb: Verb, method: &Method) -> Result<Reply, Error> {
 
 /// Waits until the asked revision exists.
 async fn await_revision(server: &Server, query: &Query) -> Result<(), Error> {
-    let Some(asked) = list::revision(query)? else {
+    // What is no revision is complained of where it is used.
+    let Ok(Some(asked)) = list::revision(query) else {
         return Ok(());
     };
     let deadline = clock::instant() + FUTURE_WAIT;

@@ -20,7 +20,7 @@ mod quantity;
 mod schema;
 
 pub use apply::{ApplyError, Conflict, server_side_apply, track_update, undeclared};
-pub use decode::{DecodeError, Decoded, decode, decode_meta, prune_and_check};
+pub use decode::{DecodeError, Decoded, decode, decode_meta, json_syntax_error, prune_and_check};
 pub use defaults::apply_defaults;
 pub use discovery::{
     aggregated_discovery, api_group, api_group_list, api_resource_list, api_versions,

@@ -3,6 +3,7 @@
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
 pub(crate) mod daemonset;
+pub(crate) mod data;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod job;
@@ -22,6 +23,7 @@ pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod volume;
 pub(crate) mod workload;
+pub(crate) mod zero_times;
 
 use serde_json::{Value, json};
 
@@ -49,8 +51,6 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
     }
     if kinds::counts_generation(key) {
         meta::set(object, "generation", Some(json!(1)));
-    } else {
-        meta::set(object, "generation", None);
     }
     match key {
         ("", "pods") => {
@@ -80,6 +80,7 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
     errors.extend(metadata::validate(object));
     match key {
         ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
+        ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
@@ -99,6 +100,7 @@ pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) ->
 /// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
 pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
     let key = call.resource.rule_key();
+    zero_times::fill(key, new);
     let restore = |new: &mut Value, field: &str| {
         if let Value::Object(map) = new {
             match live.get(field) {
@@ -150,8 +152,11 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             if kinds::has_status_subresource(call) {
                 restore(new, "status");
             }
-            if key == ("", "secrets") {
-                secret::prepare(new);
+            match key {
+                ("", "secrets") => secret::prepare(new),
+                ("", "services") => service::prepare_update(live, new),
+                ("", "pods") => pod_admission::tolerations(new),
+                _ => {}
             }
             if key == ("", "namespaces") {
                 namespace::prepare_update(live, new);
@@ -183,6 +188,18 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
         (("", "persistentvolumeclaims"), "") => volume::validate_claim_update(live, new),
         (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
             rbac::validate_update(live, new)
+        }
+        (("", "services"), "") => service::validate_update(live, new),
+        (("", "secrets"), "") => {
+            let mut errors = data::validate_update(live, new);
+            errors.extend(workload::validate_update(key, live, new));
+            errors.extend(data::validate(key, new));
+            errors
+        }
+        (("", "configmaps"), "") => {
+            let mut errors = workload::validate_update(key, live, new);
+            errors.extend(data::validate(key, new));
+            errors
         }
         (_, "" | "scale") => {
             let mut errors = workload::validate(key, new);

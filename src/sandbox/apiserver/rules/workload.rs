@@ -223,6 +223,17 @@ pub(crate) fn validate_update(key: RuleKey, live: &Value, new: &Value) -> Vec<Fi
             ));
         }
     }
+    let completions = |object: &Value| object["spec"].get("completions").cloned();
+    if key == ("batch", "jobs")
+        && meta::text(new, &["spec", "completionMode"]) != "Indexed"
+        && completions(live) != completions(new)
+    {
+        errors.push(FieldError::invalid(
+            "spec.completions",
+            completions(new).unwrap_or_default(),
+            "field is immutable",
+        ));
+    }
     if key == ("apps", "statefulsets") {
         const MUTABLE: [&str; 7] = [
             "replicas",

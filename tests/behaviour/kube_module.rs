@@ -1,15 +1,9 @@
-//! What the `kube` module relies on, on both API servers: the sandbox's and a real one (`testbed/`, or the one
-//! whose kubeconfig `WAM_TEST_KUBECONFIG` names). It wants the Deployment, ServiceAccount and disruption
-//! controllers, and no kubelet on the nodes `n-1` and `n-2`.
+//! What our `kube` module makes of an API server: its binder, scales, evictions, events, lease and watches on
+//! both grounds. It wants the Deployment, ServiceAccount and disruption controllers, and no kubelet on the
+//! nodes `n-1` and `n-2`.
 
-// Clippy's exemption for tests does not reach their helper functions.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -22,9 +16,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use support::account;
-use support::kubectl::kubectl;
-use support::testbed::Testbed;
+
+use crate::ground::Ground;
 use wam::actions::ports::{CallError, Cluster as _, ScalePatch};
 use wam::clock;
 use wam::cluster::ClusterEvent;
@@ -36,7 +29,6 @@ use wam::kube::{
 };
 use wam::model::NamespacedName;
 use wam::model::names::LEDGER_LABEL;
-use wam::sandbox::{Cluster, ClusterOptions};
 use wam::scheduler::ports::{
     AlwaysLeads, Binder, Binding, CallError as BindError, EventSink, Leadership, OwnerLookup,
     PodEvent, PodStatus, ScheduledCondition,
@@ -44,77 +36,6 @@ use wam::scheduler::ports::{
 
 /// How long the API server and its controllers may take for anything here.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// An API server.
-#[derive(Debug, Clone, Copy)]
-enum Ground {
-    Sandbox,
-    Real,
-}
-
-impl Ground {
-    /// Its kubeconfig; `None` (said aloud) where there is no such server.
-    fn kubeconfig(self, test: &str) -> Option<PathBuf> {
-        match self {
-            Self::Sandbox => Some(sandbox().to_owned()),
-            Self::Real => match std::env::var_os("WAM_TEST_KUBECONFIG") {
-                Some(path) => Some(path.into()),
-                None => support::require(test, Testbed::shared())
-                    .map(|testbed| testbed.kubeconfig().to_owned()),
-            },
-        }
-    }
-}
-
-impl Ground {
-    /// On the real API server: the rights that the deployment grants, and those of the election in every namespace, since
-    /// each test has a lease of its own. The sandbox enforces none.
-    fn own(self, admin: &Path) -> PathBuf {
-        static OWN: OnceLock<PathBuf> = OnceLock::new();
-        let make = || {
-            let own = account::restricted(admin);
-            let lease = ["create", "clusterrole", "lease", "--resource=leases.coordination.k8s.io"];
-            let verbs = "--verb=create,get,update";
-            kubectl(admin, &[&lease[..], &[verbs]].concat()).expect("made");
-            let subject = format!("--serviceaccount=default:{}", account::NAME);
-            let bind = ["create", "clusterrolebinding", "lease", "--clusterrole=lease"];
-            kubectl(admin, &[&bind[..], &[&subject]].concat()).expect("made");
-            own
-        };
-        match self {
-            Self::Sandbox => admin.to_owned(),
-            // Somebody's own cluster is left as it is.
-            Self::Real if std::env::var_os("WAM_TEST_KUBECONFIG").is_some() => admin.to_owned(),
-            Self::Real => OWN.get_or_init(make).clone(),
-        }
-    }
-}
-
-/// One sandbox for all tests of this process, in a runtime of its own: each test's ends with the test.
-fn sandbox() -> &'static Path {
-    static KUBECONFIG: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = KUBECONFIG.get_or_init(|| {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-            runtime.block_on(async move {
-                let options = ClusterOptions {
-                    nodes: 0,
-                    ..ClusterOptions::default()
-                };
-                let cluster = Cluster::start(options).await.expect("the sandbox starts");
-                sender.send(cluster.kubeconfig()).expect("somebody waits");
-                std::future::pending::<()>().await;
-            });
-        });
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("kubeconfig");
-        let text = receiver.recv().expect("the sandbox starts");
-        std::fs::write(&path, text).expect("written");
-        (folder, path)
-    });
-    path
-}
 
 struct Server {
     clients: Clients,
@@ -137,7 +58,7 @@ impl Server {
         let clients = Clients::connect(&source, &ClientOptions::default(), &metrics)
             .await
             .unwrap();
-        let client = support::testbed::client(&path).await;
+        let client = crate::support::testbed::client(&path).await;
         let namespace = format!("{test}-{}", uuid::Uuid::new_v4().simple());
         let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
         Api::<Namespace>::all(client.clone())
@@ -834,13 +755,13 @@ macro_rules! on_both {
         mod on_the_sandbox {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(super::Ground::Sandbox).await;
+                super::$test(crate::ground::Ground::Sandbox).await;
             })+
         }
         mod on_a_real_control_plane {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(super::Ground::Real).await;
+                super::$test(crate::ground::Ground::Real).await;
             })+
         }
     };
