@@ -90,9 +90,7 @@ impl Case {
         let configuration = match &self.config {
             None => Configuration::default(),
             // JSON is YAML.
-            Some(config) => {
-                parse(&config.to_string()).map_err(|e| CaseError::Config(e.to_string()))?
-            }
+            Some(config) => parse(&config.to_string()).map_err(|e| CaseError::Config(e.to_string()))?,
         };
         let (cache, pod) = cluster_of(self.objects, &self.pod)?;
         let pod = pod.ok_or(CaseError::NoPod(self.pod))?;
