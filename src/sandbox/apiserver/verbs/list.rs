@@ -4,6 +4,7 @@
 //! up to date, so "any" and "not older than" are answered with the newest state (a revision from the
 //! future was waited for before), "exact" and the pages of one list with the past one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -21,7 +22,7 @@ use crate::sandbox::apiserver::query::Query;
 use crate::sandbox::apiserver::reply::{JSON, Reply, partial, tabled, view, view_body};
 use crate::sandbox::apiserver::rules::fields;
 use crate::sandbox::apiserver::selector::{FieldSelector, LabelSelector};
-use crate::sandbox::apiserver::store::{Key, Object};
+use crate::sandbox::apiserver::store::{Fixed, Key, LABELS, Object};
 
 /// Base64 as Go's `RawURLEncoding` reads it.
 const TOKEN_CODEC: GeneralPurpose = GeneralPurpose::new(
@@ -70,6 +71,14 @@ impl Selection {
     /// Whether it selects all objects of its namespace.
     pub(crate) fn is_everything(&self) -> bool {
         self.name.is_none() && self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// The fields and labels that must have one value, as the store's indexes name them.
+    pub(crate) fn fixed(&self) -> Vec<Fixed<'_>> {
+        let fields = self.fields.fixed().map(|(f, v)| (Cow::Borrowed(f), v));
+        let labels = self.labels.fixed();
+        let labels = labels.map(|(label, v)| (Cow::Owned(format!("{LABELS}/{label}")), v));
+        fields.chain(labels).collect()
     }
 
     /// Whether an object inside the namespace is meant.
@@ -228,7 +237,7 @@ pub(crate) fn read(call: &Call, selection: &Selection) -> Result<Listed, Error> 
                 (store.get(collection, &key).into_iter().collect(), revision)
             }
             None => {
-                let fixed = selection.fields.fixed();
+                let fixed = selection.fixed();
                 let snapshot = store.list_fixed(collection, &selection.namespace, &fixed);
                 let objects = snapshot
                     .objects
@@ -252,7 +261,7 @@ pub(crate) fn read(call: &Call, selection: &Selection) -> Result<Listed, Error> 
         &selection.namespace,
         page.start.as_ref(),
         revision,
-        &selection.fields.fixed(),
+        &selection.fixed(),
         keep,
         page.limit,
     );
