@@ -109,6 +109,8 @@ pub(super) async fn run_steps(
                 failure.get_or_insert(End::Failed(why));
             }
         }
+        let stepped = |r: &ActionRecord| context.metrics.stepped(r, index);
+        context.journal.read(stepped).await;
         free_ledger(context, index).await?;
     }
     failure.map_or(Ok(()), Err)
@@ -164,7 +166,7 @@ fn close_step(record: &mut ActionRecord, index: usize, state: StepState, detail:
     }
 }
 
-pub(super) fn op_of(record: &ActionRecord, index: usize) -> Option<Op> {
+pub(in crate::actions) fn op_of(record: &ActionRecord, index: usize) -> Option<Op> {
     serde_json::from_value(record.steps.get(index)?.op.clone()).ok()
 }
 

@@ -1,9 +1,12 @@
 //! The composition root: builds the parts, supervises their tasks, orders the shutdown.
 //!
 //! Shutdown goes against the flow: first no new requests, then the executor stops its steps where they wait,
-//! then the scheduler finishes its binds and gives the lease back, then the watches end.
+//! then the scheduler finishes its binds and gives the lease back, then the watches end. All of it together
+//! ends before an orchestrator's usual grace of ten seconds does, whoever does not answer: what is not done by
+//! its moment is cut off, which is safe, since every action is on record and every call conditional.
 
 mod apiserver;
+mod pages;
 mod placement;
 
 use std::net::SocketAddr;
@@ -13,15 +16,18 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
-use crate::api::{ApiMetrics, ApiState, Check, HealthState, health_router, router};
+use crate::actions::{
+    Executor, Metrics as ActionMetrics, Parts, Service, Settings as ExecutorSettings,
+};
+use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, health_router, router};
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
-    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, Clients, LeaderElection,
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients, LeaderElection,
     LeaseOptions, Metrics as KubeMetrics, Watches,
 };
 use crate::scheduler::ports::{AlwaysLeads, Leadership};
@@ -32,8 +38,12 @@ use placement::SchedulerPlacement;
 
 /// How many changes of the cluster may wait for the cache.
 const CHANGES: usize = 4096;
-/// How long callers may take to hang up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// By when, from the beginning of the shutdown, each stage is cut off: callers' requests, the executor (which
+/// stops waiting for its steps earlier, and lets the actions go), the scheduler, the watches.
+const API_UNTIL: Duration = Duration::from_secs(3);
+const EXECUTOR_UNTIL: Duration = Duration::from_secs(7);
+const SCHEDULER_UNTIL: Duration = Duration::from_millis(8_500);
+const WATCHES_UNTIL: Duration = Duration::from_secs(9);
 
 /// What cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +85,8 @@ pub struct Settings {
     pub identity: String,
     /// How long an action stays with an executor that is silent.
     pub executor_lease: Duration,
+    /// How long an ended action can still be asked for.
+    pub action_retention: Duration,
     /// Of the random choices.
     pub seed: u64,
 }
@@ -82,6 +94,7 @@ pub struct Settings {
 /// The running program.
 pub struct App {
     address: Option<SocketAddr>,
+    health_address: Option<SocketAddr>,
     cache: Arc<Cache>,
     failed: CancellationToken,
     api: Stage,
@@ -119,8 +132,10 @@ impl Stage {
         }));
     }
 
-    async fn end(self, name: &str) {
+    /// Tells the tasks to stop; those that have not by `until` are cut off.
+    async fn end(self, name: &str, until: Instant) {
         self.stop.cancel();
+        let handles: Vec<AbortHandle> = self.tasks.iter().map(JoinHandle::abort_handle).collect();
         let all = async {
             for task in self.tasks {
                 if let Err(error) = task.await {
@@ -128,8 +143,10 @@ impl Stage {
                 }
             }
         };
-        if clock::timeout(PATIENCE, all).await.is_err() {
-            tracing::warn!(part = name, "did not stop in time");
+        let left = until.duration_since(clock::instant());
+        if clock::timeout(left, all).await.is_err() {
+            tracing::warn!(part = name, "did not stop in time; it is cut off");
+            handles.iter().for_each(AbortHandle::abort);
         }
     }
 }
@@ -154,9 +171,8 @@ impl App {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let address = listener
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
+        let local = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
+        let (address, health_address) = (local(&listener), local(&health_listener));
         let cache = Cache::new();
         let failed = CancellationToken::new();
         let mut watches = Stage::new(&failed);
@@ -193,6 +209,8 @@ impl App {
                     events: Arc::new(sink),
                     owners: Arc::new(ApiOwners::new(Arc::clone(&clients.reports))),
                     leadership: Arc::clone(&leadership),
+                    victims: Arc::new(ApiVictims::new(Arc::clone(&clients.reports))),
+                    volumes: Arc::new(ApiVolumes::new(Arc::clone(&clients.binds))),
                 },
                 scheduler_metrics,
             )
@@ -229,7 +247,9 @@ impl App {
         if settings.executor {
             let mut executor = ExecutorSettings::new(settings.identity.clone());
             executor.lease = settings.executor_lease;
-            let executor = Executor::new(parts.clone(), executor);
+            executor.retention = settings.action_retention;
+            let counted = ActionMetrics::register(&mut registry);
+            let executor = Executor::new(parts.clone(), executor).counting(counted);
             let stop = executing.stop.clone();
             executing.spawn(Box::pin(executor.run(stop)));
         }
@@ -241,6 +261,13 @@ impl App {
         let health = HealthState {
             readiness: checks(&store, answers, &running, &cache).into(),
             registry: Arc::new(registry),
+            scheduler: settings.scheduler.then(|| {
+                Arc::new(pages::Pages {
+                    configuration: settings.scheduling.clone(),
+                    cache: Arc::clone(&cache),
+                    leadership: Arc::clone(&leadership),
+                }) as Arc<dyn SchedulerPages>
+            }),
         };
         if let (Some(listener), Some(metrics)) = (listener, api_metrics) {
             let facade = Service::new(parts, settings.scheduling.scheduler_names())
@@ -251,6 +278,7 @@ impl App {
                 readiness: Arc::clone(&health.readiness),
                 metrics,
                 registry: Arc::clone(&health.registry),
+                scheduler: health.scheduler.clone(),
                 shutdown: serving.stop.clone(),
             };
             serve(&mut serving, listener, router(state));
@@ -260,6 +288,7 @@ impl App {
         }
         Ok(Self {
             address,
+            health_address,
             cache,
             failed,
             api: serving,
@@ -275,6 +304,12 @@ impl App {
         self.address
     }
 
+    /// Where health and metrics are served besides.
+    #[must_use]
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
+    }
+
     /// Waits until the first lists are in.
     pub async fn synced(&self) {
         cache_synced(&self.cache).await;
@@ -287,10 +322,13 @@ impl App {
 
     /// Stops everything, in order.
     pub async fn stop(self) {
-        self.api.end("api").await;
-        self.executor.end("executor").await;
-        self.scheduler.end("scheduler").await;
-        self.watches.end("watches").await;
+        let begun = clock::instant();
+        self.api.end("api", begun + API_UNTIL).await;
+        self.executor.end("executor", begun + EXECUTOR_UNTIL).await;
+        self.scheduler
+            .end("scheduler", begun + SCHEDULER_UNTIL)
+            .await;
+        self.watches.end("watches", begun + WATCHES_UNTIL).await;
     }
 }
 

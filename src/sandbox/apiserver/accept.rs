@@ -27,6 +27,7 @@ impl Accept {
         if header.trim().is_empty() {
             return Ok(Self::Object);
         }
+        let mut untransformable = false;
         for range in header.split(',') {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
@@ -56,10 +57,14 @@ impl Accept {
                 ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") if discovery => {
                     return Ok(Self::Discovery { beta: true });
                 }
-                _ => {}
+                _ => untransformable = true,
             }
         }
-        Err(Error::not_acceptable())
+        Err(if untransformable && transforms {
+            Error::not_transformable()
+        } else {
+            Error::not_acceptable()
+        })
     }
 }
 

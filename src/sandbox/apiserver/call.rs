@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::accept::Accept;
 use super::error::Error;
+use super::field::FieldError;
 use super::json_error::syntax_error;
 use super::path::ResourcePath;
 use super::query::Query;
@@ -18,6 +19,9 @@ use super::server::Server;
 use super::store::{Key, Object};
 use super::{conversion, meta};
 use crate::sandbox::types::{self, decode, table};
+
+/// Longest name of a field manager, in bytes.
+const MAX_MANAGER: usize = 128;
 
 /// What to do with fields that the type does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +70,6 @@ impl Call {
     /// Who is recorded in `managedFields`: the parameter, else the start of the user agent.
     pub(crate) fn manager(&self) -> Result<String, Error> {
         let asked = self.query.get("fieldManager");
-        if asked.len() > 128 {
-            return Err(Error::bad_request(
-                "fieldManager: Too long: may not be more than 128 bytes",
-            ));
-        }
         if !asked.is_empty() {
             return Ok(asked.to_owned());
         }
@@ -95,16 +94,58 @@ impl Call {
             "" | "Warn" => Ok(FieldValidation::Warn),
             "Ignore" => Ok(FieldValidation::Ignore),
             "Strict" => Ok(FieldValidation::Strict),
-            other => Err(Error::invalid(
-                "meta.k8s.io",
-                "CreateOptions",
-                "",
-                &[super::field::FieldError::not_supported(
-                    "fieldValidation",
-                    other,
-                    &["", "Ignore", "Strict", "Warn"],
-                )],
-            )),
+            // It was refused before.
+            _ => Ok(FieldValidation::Warn),
+        }
+    }
+
+    /// Whether the write's options are valid; `kind` is theirs (`CreateOptions`).
+    pub(crate) fn validate_options(&self, kind: &str) -> Result<(), Error> {
+        let query = &self.query;
+        let mut errors = Vec::new();
+        if kind == "PatchOptions" {
+            let applies = self.content_type == "application/apply-patch+yaml";
+            if applies && query.get("fieldManager").is_empty() {
+                let why = "is required for apply patch";
+                errors.push(FieldError::required("fieldManager", why));
+            }
+            if !applies && query.flag("force").is_some() {
+                let why = "may not be specified for non-apply patch";
+                errors.push(FieldError::forbidden("force", why));
+            }
+        }
+        let manager = query.get("fieldManager");
+        if manager.len() > MAX_MANAGER {
+            errors.push(FieldError::too_long("fieldManager", MAX_MANAGER));
+        }
+        for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
+            let why = format!(
+                "invalid character U+{:04X} (at position {at})",
+                u32::from(c)
+            );
+            errors.push(FieldError::invalid("fieldManager", manager, why));
+        }
+        let dry_run: Vec<&str> = query.all("dryRun").filter(|v| !v.is_empty()).collect();
+        if dry_run.iter().any(|v| *v != "All") {
+            errors.push(FieldError::not_supported(
+                "dryRun",
+                json!(dry_run),
+                &["All"],
+            ));
+        }
+        let validation = query.get("fieldValidation");
+        let known = ["", "Ignore", "Strict", "Warn"];
+        if !known.contains(&validation) {
+            errors.push(FieldError::not_supported(
+                "fieldValidation",
+                validation,
+                &known,
+            ));
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::invalid("meta.k8s.io", kind, "", &errors))
         }
     }
 

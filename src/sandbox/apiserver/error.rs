@@ -235,9 +235,15 @@ impl Error {
         Self::new(
             406,
             "NotAcceptable",
-            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch".to_owned(),
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf".to_owned(),
             Some(Map::new()),
         )
+    }
+
+    /// The object cannot be had as the kind that was asked for.
+    pub(crate) fn not_transformable() -> Self {
+        let message = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        Self::new(406, "NotAcceptable", message.to_owned(), None)
     }
 
     /// The body of an object is none of the encodings the server reads.
@@ -252,8 +258,8 @@ impl Error {
         Self::new(415, "UnsupportedMediaType", message, Some(Map::new()))
     }
 
-    pub(crate) fn too_large() -> Self {
-        let message = "Request entity too large: limit is 3145728".to_owned();
+    pub(crate) fn too_large(why: &str) -> Self {
+        let message = format!("Request entity too large: {why}");
         Self::new(413, "RequestEntityTooLarge", message, None)
     }
 

@@ -7,6 +7,8 @@ use serde_json::Value;
 enum Fault {
     Required,
     Invalid(Value),
+    /// The value as it is to be shown.
+    InvalidShown(String),
     NotSupported(Value, Vec<String>),
     Duplicate(String),
     Forbidden,
@@ -44,6 +46,15 @@ impl FieldError {
         Self::new(field, Fault::Invalid(value.into()), detail)
     }
 
+    /// An invalid value that is shown as it is: where the order of its fields matters.
+    pub(crate) fn invalid_shown(
+        field: impl Into<String>,
+        shown: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::new(field, Fault::InvalidShown(shown.into()), detail)
+    }
+
     pub(crate) fn not_supported(
         field: impl Into<String>,
         value: impl Into<Value>,
@@ -73,7 +84,7 @@ impl FieldError {
     pub(crate) fn reason(&self) -> &'static str {
         match self.fault {
             Fault::Required => "FieldValueRequired",
-            Fault::Invalid(_) => "FieldValueInvalid",
+            Fault::Invalid(_) | Fault::InvalidShown(_) => "FieldValueInvalid",
             Fault::NotSupported(..) => "FieldValueNotSupported",
             Fault::Duplicate(_) => "FieldValueDuplicate",
             Fault::Forbidden => "FieldValueForbidden",
@@ -87,6 +98,7 @@ impl FieldError {
         let mut text = match &self.fault {
             Fault::Required => "Required value".to_owned(),
             Fault::Invalid(value) => format!("Invalid value: {}", shown(value)),
+            Fault::InvalidShown(shown) => format!("Invalid value: {shown}"),
             Fault::NotSupported(value, supported) => {
                 return format!(
                     "Unsupported value: {}: supported values: {}",
@@ -109,9 +121,34 @@ impl FieldError {
 
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("{text:?}"),
+        Value::String(text) => go_quoted(text),
         other => other.to_string(),
     }
+}
+
+/// A string as Go's `%q` prints it.
+pub(crate) fn go_quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() && u32::from(c) < 0x80 => {
+                out.push_str(&format!("\\x{:02x}", u32::from(c)));
+            }
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 impl std::fmt::Display for FieldError {

@@ -22,6 +22,7 @@ use super::server::Server;
 use super::subresources::{binding, eviction, reviews, scale, token};
 use super::verbs::{create, delete, get, list, patch, update, watch};
 use crate::clock;
+use crate::sandbox::types::ResourceFacts;
 
 /// The real server's limit for a request's body.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -44,7 +45,8 @@ where
     let body = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Reply::error(&Error::too_large()).into_response(&[], None);
+            return Reply::error(&Error::too_large(&format!("limit is {MAX_BODY}")))
+                .into_response(&[], None);
         }
         Err(error) => {
             let error = Error::bad_request(format!("unable to read the body: {error}"));
@@ -141,11 +143,24 @@ async fn resource(
         now: clock::now(),
         warnings: RefCell::new(Vec::new()),
     };
+    let mut warnings: Vec<String> = deprecated(call.resource.facts).map(str::to_owned).into_iter().collect();
     if matches!(verb, Verb::Watch) {
-        return (watch::watch(call, shutdown), Vec::new());
+        return (watch::watch(call, shutdown), warnings);
     }
     let result = run(&call, verb, &parts.method);
-    (result, call.warnings.into_inner())
+    warnings.extend(call.warnings.into_inner());
+    (result, warnings)
+}
+
+/// What the real server says of kinds whose days are over, on each request (`deprecation.WarningMessage`).
+fn deprecated(facts: &ResourceFacts) -> Option<&'static str> {
+    match (facts.group.as_str(), facts.kind.as_str()) {
+        ("", "Endpoints") => Some(
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ),
+        ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +210,7 @@ fn verb(
     let watching = path.watch || query.flag("watch").unwrap_or(false);
     let verb = match (method.as_str(), path.name.is_empty()) {
         ("GET" | "HEAD", true) if watching => Verb::Watch,
+        ("GET" | "HEAD", false) if path.watch => Verb::Watch,
         ("GET" | "HEAD", true) => Verb::List,
         ("GET" | "HEAD", false) => Verb::Get,
         ("POST", _) => Verb::Create,
@@ -269,7 +285,8 @@ fn run(call: &Call, verb: Verb, method: &Method) -> Result<Reply, Error> {
 
 /// Waits until the asked revision exists.
 async fn await_revision(server: &Server, query: &Query) -> Result<(), Error> {
-    let Some(asked) = list::revision(query)? else {
+    // What is no revision is complained of where it is used.
+    let Ok(Some(asked)) = list::revision(query) else {
         return Ok(());
     };
     let deadline = clock::instant() + FUTURE_WAIT;

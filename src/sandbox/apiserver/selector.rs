@@ -70,14 +70,19 @@ impl LabelSelector {
             return Ok(Self(requirements));
         }
         loop {
+            match parser.peek() {
+                None => return Ok(Self(requirements)),
+                Some(Token::Word(_) | Token::Not) => {}
+                other => return Err(found(other.cloned(), "!, identifier, or 'end of string'")),
+            }
             let requirement = parser.requirement();
             requirements
                 .push(requirement.map_err(|e| format!("unable to parse requirement: {e}"))?);
             match parser.next() {
                 None => return Ok(Self(requirements)),
                 Some(Token::Comma) => {
-                    if parser.peek().is_none() {
-                        return Err(found(None, "identifier after ','"));
+                    if !matches!(parser.peek(), Some(Token::Word(_) | Token::Not)) {
+                        return Err(found(parser.peek().cloned(), "identifier after ','"));
                     }
                 }
                 other => return Err(found(other, "',' or 'end of string'")),
@@ -222,7 +227,7 @@ impl Parser {
                 }
                 Ok(word)
             }
-            other => Err(found(other, "!, identifier, or 'end of string'")),
+            other => Err(found(other, "identifier")),
         }
     }
 
@@ -334,21 +339,26 @@ impl FieldSelector {
             escaped = c == '\\' && !escaped;
         }
         raw.push(term);
+        raw.sort();
         for term in raw.iter().filter(|t| !t.is_empty()) {
-            let (field, value, equal) = if let Some((f, v)) = term.split_once("!=") {
-                (f, v, false)
-            } else if let Some((f, v)) = term.split_once("==") {
-                (f, v, true)
-            } else if let Some((f, v)) = term.split_once('=') {
-                (f, v, true)
-            } else {
+            let operator = term.find(['=', '!']).and_then(|_| {
+                ["!=", "==", "="]
+                    .into_iter()
+                    .filter_map(|op| term.find(op).map(|at| (at, op)))
+                    // The first place counts, there the longest operator.
+                    .min_by_key(|(at, op)| (*at, 2 - op.len()))
+            });
+            let Some((at, operator)) = operator else {
                 return Err(format!(
                     "invalid selector: '{text}'; can't understand '{term}'"
                 ));
             };
-            let value = unescape(value)
-                .ok_or_else(|| format!("invalid field selector: invalid value: {value}"))?;
-            terms.push((field.to_owned(), value, equal));
+            let (field, value) = (&term[..at], &term[at + operator.len()..]);
+            let value = unescape(value).map_err(|why| format!("invalid field selector: {why}"))?;
+            if field.is_empty() && value.is_empty() {
+                continue;
+            }
+            terms.push((field.to_owned(), value, operator != "!="));
         }
         Ok(Self(terms))
     }
@@ -391,20 +401,21 @@ impl FieldSelector {
     }
 }
 
-fn unescape(value: &str) -> Option<String> {
+fn unescape(value: &str) -> Result<String, String> {
     let mut out = String::new();
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => match chars.next() {
                 Some(c @ ('\\' | ',' | '=')) => out.push(c),
-                _ => return None,
+                Some(c) => return Err(format!("invalid escape sequence: \\{c}")),
+                None => return Err("invalid escape sequence: \\".to_owned()),
             },
-            '=' | ',' => return None,
+            '=' | ',' => return Err(format!("unescaped character in value: {}", u32::from(c))),
             c => out.push(c),
         }
     }
-    Some(out)
+    Ok(out)
 }
 
 #[cfg(test)]

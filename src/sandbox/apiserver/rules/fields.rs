@@ -7,10 +7,16 @@ use serde_json::Value;
 
 use crate::sandbox::apiserver::meta;
 
-/// Whether `resource` of `group` can be selected by `field`.
-pub(crate) fn supported(group: &str, resource: &str, field: &str) -> bool {
-    if field == "metadata.name" || field == "metadata.namespace" {
-        return true;
+/// Why `resource` of `group` cannot be selected by `field`; `None` if it can.
+pub(crate) fn refusal(group: &str, resource: &str, field: &str) -> Option<String> {
+    let clusterwide = matches!(
+        (group, resource),
+        ("", "nodes" | "namespaces")
+            | ("certificates.k8s.io", "certificatesigningrequests")
+            | ("resource.k8s.io", "resourceslices")
+    );
+    if field == "metadata.name" || (field == "metadata.namespace" && !clusterwide) {
+        return None;
     }
     let fields: &[&str] = match (group, resource) {
         ("", "pods") => &[
@@ -22,6 +28,7 @@ pub(crate) fn supported(group: &str, resource: &str, field: &str) -> bool {
             "status.phase",
             "status.podIP",
             "status.podIPs",
+            "spec.host",
             "status.nominatedNodeName",
         ],
         ("", "nodes") => &["spec.unschedulable"],
@@ -53,13 +60,24 @@ pub(crate) fn supported(group: &str, resource: &str, field: &str) -> bool {
         ],
         ("", "secrets") => &["type"],
         ("", "services") => &["spec.clusterIP", "spec.type"],
-        ("", "replicationcontrollers") | ("apps", "replicasets") => &["status.replicas"],
+        ("", "replicationcontrollers") => &["status.replicas"],
         ("batch", "jobs") => &["status.successful"],
         ("certificates.k8s.io", "certificatesigningrequests") => &["spec.signerName"],
         ("resource.k8s.io", "resourceslices") => &["spec.nodeName", "spec.driver"],
-        _ => &[],
+        _ => {
+            return Some(format!(
+                "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ));
+        }
     };
-    fields.contains(&field)
+    if fields.contains(&field) {
+        return None;
+    }
+    Some(if (group, resource) == ("batch", "jobs") {
+        format!("field label \"{field}\" not supported for Job")
+    } else {
+        format!("field label not supported: {field}")
+    })
 }
 
 /// The name under which a field of `events.k8s.io` is stored.
@@ -87,10 +105,15 @@ pub(crate) fn holds(object: &Value, field: &str, value: &str) -> bool {
         };
         return value == if first.is_empty() { second } else { first };
     }
+    // Not among the fields that are looked at, although it may be asked for.
     if field == "status.podIPs" {
-        let ips = meta::list(object, &["status", "podIPs"]);
-        return ips.iter().any(|ip| ip["ip"] == value) || (ips.is_empty() && value.is_empty());
+        return value.is_empty();
     }
+    let field = if field == "spec.host" {
+        "spec.nodeName"
+    } else {
+        field
+    };
     let field = if field == "status.successful" {
         "status.succeeded"
     } else {

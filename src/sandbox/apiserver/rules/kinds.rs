@@ -38,7 +38,8 @@ pub(crate) fn desired_parts(key: RuleKey) -> &'static [&'static str] {
         ("discovery.k8s.io", _) => &["endpoints", "ports", "addressType"],
         ("", "podtemplates") => &["template"],
         ("admissionregistration.k8s.io", _) => &["spec", "webhooks"],
-        ("scheduling.k8s.io", _) => &["value", "description", "globalDefault", "preemptionPolicy"],
+        // Counted at its creation and never again.
+        ("scheduling.k8s.io", _) => &[],
         _ => &["spec"],
     }
 }

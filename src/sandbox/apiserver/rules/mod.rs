@@ -2,6 +2,11 @@
 //!
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
+pub(crate) mod autoscaler;
+pub(crate) mod budget;
+pub(crate) mod cronjob;
+pub(crate) mod daemonset;
+pub(crate) mod data;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod job;
@@ -16,8 +21,11 @@ pub(crate) mod pod_update;
 pub(crate) mod priority;
 pub(crate) mod quantity;
 pub(crate) mod quota;
+pub(crate) mod quota_objects;
+pub(crate) mod rbac;
 pub(crate) mod secret;
 pub(crate) mod service;
+pub(crate) mod volume;
 pub(crate) mod workload;
 
 use serde_json::{Value, json};
@@ -46,8 +54,6 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
     }
     if kinds::counts_generation(key) {
         meta::set(object, "generation", Some(json!(1)));
-    } else {
-        meta::set(object, "generation", None);
     }
     match key {
         ("", "pods") => {
@@ -58,10 +64,9 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "nodes") => node::prepare_create(object),
         ("", "services") => service::prepare_create(call, object),
         ("", "secrets") => secret::prepare(object),
-        ("batch", "jobs") => {
-            let uid = meta::uid(object).to_owned();
-            job::prepare_create(object, &uid);
-        }
+        ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
+        ("apps", "daemonsets") => daemonset::count_template(None, object),
+        ("batch", "jobs") => job::prepare_create(call, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(call, object)?,
         _ => {}
     }
@@ -75,6 +80,10 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
     errors.extend(metadata::validate(object));
     match key {
         ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
+        ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
+        ("", "services") => errors.extend(service::validate(object)),
+        ("batch", "cronjobs") => errors.extend(cronjob::validate(object)),
+        ("autoscaling", _) => errors.extend(autoscaler::validate(object)),
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
@@ -85,10 +94,11 @@ pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) ->
     if call.resource.facts.namespaced {
         namespace::admit(call, tx, object)?;
     }
-    if call.resource.rule_key() == ("", "pods") {
-        quota::admit_pod(call, tx, object)?;
+    match call.resource.rule_key() {
+        ("", "pods") => quota::admit_pod(call, tx, object),
+        ("", "events") => Ok(()),
+        _ => quota_objects::admit(call, tx, object),
     }
-    Ok(())
 }
 
 /// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
@@ -145,11 +155,17 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             if kinds::has_status_subresource(call) {
                 restore(new, "status");
             }
-            if key == ("", "secrets") {
-                secret::prepare(new);
+            match key {
+                ("", "secrets") => secret::prepare(new),
+                ("", "services") => service::prepare_update(live, new),
+                ("", "pods") => pod_admission::tolerations(new),
+                _ => {}
             }
             if key == ("", "namespaces") {
                 namespace::prepare_update(live, new);
+            }
+            if key == ("apps", "daemonsets") {
+                daemonset::count_template(Some(live), new);
             }
             if kinds::counts_generation(key) {
                 let changed = kinds::desired_parts(key)
@@ -172,6 +188,29 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
         (("", "pods"), "") => pod_update::validate(live, new),
         (("", "pods"), "status") => pod_update::validate_status(live, new),
         (("", "nodes"), "") => node::validate_update(live, new),
+        (("", "persistentvolumeclaims"), "") => volume::validate_claim_update(live, new),
+        (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
+            rbac::validate_update(live, new)
+        }
+        (("", "services"), "") => {
+            let mut errors = service::validate_update(live, new);
+            errors.extend(service::validate(new));
+            errors
+        }
+        (("batch", "cronjobs"), "") => cronjob::validate(new),
+        (("", "secrets"), "") => {
+            let mut errors = data::validate_update(live, new);
+            errors.extend(workload::validate_update(key, live, new));
+            errors.extend(data::validate(key, new));
+            errors
+        }
+        (("", "configmaps"), "") => {
+            let mut errors = workload::validate_update(key, live, new);
+            errors.extend(data::validate(key, new));
+            errors
+        }
+        (("autoscaling", _), "") => autoscaler::validate(new),
+        (("batch", "jobs"), "") => job::validate_update(live, new),
         (_, "" | "scale") => {
             let mut errors = workload::validate(key, new);
             errors.extend(workload::validate_update(key, live, new));
@@ -191,7 +230,7 @@ pub(crate) fn may_vanish(object: &Value) -> bool {
 
 /// What follows from a change in the same transaction.
 pub(crate) fn after_change(call: &Call, tx: &mut Transaction<'_>, object: &Value) {
-    if matches!(call.resource.rule_key(), ("", "pods" | "resourcequotas")) {
+    if call.resource.facts.namespaced && call.resource.rule_key() != ("", "events") {
         quota::refresh(call, tx, meta::namespace(object));
     }
     if call.resource.rule_key() == ("", "events") {

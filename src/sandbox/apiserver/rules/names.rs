@@ -4,13 +4,16 @@
 
 const LABEL_FMT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN_FMT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const DNS1035_FMT: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED_FMT: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE_FMT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-fn too_long(max: usize) -> String {
-    format!("must be no more than {max} bytes")
+/// The two packages that check names count in their own words.
+fn too_long(max: usize, unit: &str) -> String {
+    format!("must be no more than {max} {unit}")
 }
+
+const CHARACTERS: &str = "characters";
+const BYTES: &str = "bytes";
 
 fn is_label(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -29,38 +32,38 @@ fn is_name_part(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
 }
 
-/// RFC 1123 label: namespaces, container names.
+/// RFC 1123 label: namespaces, services, container names.
 pub(crate) fn dns_label(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > 63 {
-        errors.push(too_long(63));
+        errors.push(too_long(63, CHARACTERS));
     }
     if !is_label(text) {
-        errors.push(LABEL_FMT.to_owned());
+        let dotted = text.split('.').all(is_label);
+        errors.push(
+            if dotted {
+                "must not contain dots"
+            } else {
+                LABEL_FMT
+            }
+            .to_owned(),
+        );
     }
     errors
 }
 
 /// RFC 1123 subdomain: names of most objects.
 pub(crate) fn dns_subdomain(text: &str) -> Vec<String> {
+    subdomain(text, CHARACTERS)
+}
+
+fn subdomain(text: &str, unit: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > 253 {
-        errors.push(too_long(253));
+        errors.push(too_long(253, unit));
     }
     if !text.split('.').all(is_label) {
         errors.push(SUBDOMAIN_FMT.to_owned());
-    }
-    errors
-}
-
-/// RFC 1035 label: services.
-pub(crate) fn dns1035_label(text: &str) -> Vec<String> {
-    let mut errors = Vec::new();
-    if text.len() > 63 {
-        errors.push(too_long(63));
-    }
-    if !is_label(text) || text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-        errors.push(DNS1035_FMT.to_owned());
     }
     errors
 }
@@ -89,7 +92,7 @@ pub(crate) fn qualified_name(text: &str) -> Vec<String> {
                 errors.push("prefix part must be non-empty".to_owned());
             } else {
                 errors.extend(
-                    dns_subdomain(prefix)
+                    subdomain(prefix, BYTES)
                         .into_iter()
                         .map(|e| format!("prefix part {e}")),
                 );
@@ -98,14 +101,14 @@ pub(crate) fn qualified_name(text: &str) -> Vec<String> {
         }
         _ => {
             return vec![format!(
-                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             )];
         }
     };
     if name.is_empty() {
         errors.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        errors.push(format!("name part {}", too_long(63)));
+        errors.push(format!("name part {}", too_long(63, BYTES)));
     }
     if !is_name_part(name) {
         errors.push(QUALIFIED_FMT.to_owned());
@@ -117,7 +120,7 @@ pub(crate) fn qualified_name(text: &str) -> Vec<String> {
 pub(crate) fn label_value(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > 63 {
-        errors.push(too_long(63));
+        errors.push(too_long(63, BYTES));
     }
     if !text.is_empty() && !is_name_part(text) {
         errors.push(LABEL_VALUE_FMT.to_owned());
@@ -138,7 +141,6 @@ mod tests {
             assert!(!dns_subdomain(bad).is_empty(), "{bad}");
         }
         assert!(!dns_label("a.b").is_empty());
-        assert!(!dns1035_label("1a").is_empty());
         for good in ["app", "example.com/App_x.y", "app.kubernetes.io/name"] {
             assert!(qualified_name(good).is_empty(), "{good}");
         }

@@ -117,7 +117,8 @@ fn mount_token(call: &Call, pod: &mut Value) {
     }
 }
 
-fn tolerations(pod: &mut Value) {
+/// Runs when a pod changes, too.
+pub(crate) fn tolerations(pod: &mut Value) {
     let spec = meta::map_mut(pod, "spec");
     let list = spec.entry("tolerations").or_insert_with(|| json!([]));
     let Value::Array(list) = list else { return };

@@ -31,40 +31,29 @@ pub(crate) fn validate(live: &Value, new: &Value) -> Vec<FieldError> {
             restore(&mut munged[list][i], container, "image");
         }
     }
-    if let (Some(was), Some(is)) = (
-        meta::int(old, &["activeDeadlineSeconds"]),
-        meta::int(&munged, &["activeDeadlineSeconds"]),
-    ) && is > was
-    {
-        errors.push(FieldError::invalid(
-            "spec.activeDeadlineSeconds",
-            is,
-            "must be less than or equal to previous value",
-        ));
-    }
+    errors.extend(deadline(old, &munged));
     restore(&mut munged, old, "activeDeadlineSeconds");
     let tolerations = meta::list(&munged, &["tolerations"]);
     let only_added = meta::list(old, &["tolerations"])
         .iter()
         .all(|t| tolerations.iter().any(|n| n == t || same_but_seconds(n, t)));
-    if only_added {
-        restore(&mut munged, old, "tolerations");
-    } else {
+    if !only_added {
         errors.push(FieldError::forbidden(
             "spec.tolerations",
             "existing toleration can not be modified except its tolerationSeconds",
         ));
     }
+    restore(&mut munged, old, "tolerations");
     if meta::int(old, &["terminationGracePeriodSeconds"]).is_some_and(|g| g < 0)
         && munged["terminationGracePeriodSeconds"] == 1
     {
         restore(&mut munged, old, "terminationGracePeriodSeconds");
     }
     let gates = meta::list(old, &["schedulingGates"]);
-    for gate in meta::list(&munged, &["schedulingGates"]) {
+    for (i, gate) in meta::list(&munged, &["schedulingGates"]).iter().enumerate() {
         if !gates.contains(gate) {
             errors.push(FieldError::forbidden(
-                "spec.schedulingGates",
+                format!("spec.schedulingGates[{i}].name"),
                 format!(
                     "only deletion is allowed, but found new scheduling gate '{}'",
                     meta::text(gate, &["name"])
@@ -84,7 +73,7 @@ pub(crate) fn validate(live: &Value, new: &Value) -> Vec<FieldError> {
             errors.push(FieldError::invalid(
                 "spec.nodeSelector",
                 munged["nodeSelector"].clone(),
-                "only additions are allowed (no mutations or deletions)",
+                "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
             ));
         }
         restore(&mut munged, old, "nodeSelector");
@@ -93,6 +82,7 @@ pub(crate) fn validate(live: &Value, new: &Value) -> Vec<FieldError> {
             .iter()
             .all(|k| affinity(old, k) == affinity(&munged, k))
         {
+            errors.extend(node_affinity(old, &munged));
             restore(&mut munged, old, "affinity");
         }
     }
@@ -103,6 +93,103 @@ pub(crate) fn validate(live: &Value, new: &Value) -> Vec<FieldError> {
         ));
     }
     errors
+}
+
+/// A deadline only comes nearer.
+fn deadline(old: &Value, new: &Value) -> Vec<FieldError> {
+    const FIELD: &str = "spec.activeDeadlineSeconds";
+    let of = |spec: &Value| meta::int(spec, &["activeDeadlineSeconds"]);
+    let mut errors = Vec::new();
+    let max = i64::from(i32::MAX);
+    match (of(old), of(new)) {
+        (Some(was), None) if was > 0 => errors.push(FieldError::invalid(
+            FIELD,
+            Value::Null,
+            "must not update from a positive integer to nil value",
+        )),
+        (was, Some(is)) if was != Some(is) => {
+            for low in [1, 0] {
+                if !(low..=max).contains(&is) {
+                    let why = format!("must be between {low} and {max}, inclusive");
+                    errors.push(FieldError::invalid(FIELD, is, why));
+                }
+            }
+            if errors.is_empty() && was.is_some_and(|was| is > was) {
+                let why = "must be less than or equal to previous value";
+                errors.push(FieldError::invalid(FIELD, is, why));
+            }
+        }
+        _ => {}
+    }
+    errors
+}
+
+/// A gated pod's required node affinity may be set, and narrowed after that: every term keeps what it
+/// has (`validateNodeAffinityMutation`).
+fn node_affinity(old: &Value, new: &Value) -> Vec<FieldError> {
+    const AT: &str = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+    let terms = |spec: &Value| {
+        let required =
+            &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+        meta::list(required, &["nodeSelectorTerms"]).to_vec()
+    };
+    let (before, after) = (terms(old), terms(new));
+    if before.is_empty() {
+        return Vec::new();
+    }
+    if before.len() != after.len() {
+        let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        let shown = after
+            .iter()
+            .map(internal_term)
+            .collect::<Vec<_>>()
+            .join(",");
+        return vec![FieldError::invalid_shown(AT, format!("[{shown}]"), why)];
+    }
+    let mut errors = Vec::new();
+    for (i, (before, after)) in before.iter().zip(&after).enumerate() {
+        let kept = ["matchExpressions", "matchFields"].iter().all(|list| {
+            let after = meta::list(after, &[list]);
+            let before = meta::list(before, &[list]);
+            before.iter().zip(after).all(|(b, a)| b == a) && before.len() <= after.len()
+        });
+        if !kept {
+            let why = "only additions are allowed (no mutations or deletions)";
+            errors.push(FieldError::invalid_shown(
+                format!("{AT}[{i}]"),
+                internal_term(after),
+                why,
+            ));
+        }
+    }
+    errors
+}
+
+/// A node selector term as the JSON of Go's internal type, which has no field tags.
+fn internal_term(term: &Value) -> String {
+    let list = |name: &str| {
+        let items = meta::list(term, &[name]);
+        if items.is_empty() {
+            return "null".to_owned();
+        }
+        let items: Vec<String> = items
+            .iter()
+            .map(|e| {
+                format!(
+                    "{{\"Key\":{},\"Operator\":{},\"Values\":{}}}",
+                    e["key"],
+                    e["operator"],
+                    e.get("values").unwrap_or(&Value::Null)
+                )
+            })
+            .collect();
+        format!("[{}]", items.join(","))
+    };
+    format!(
+        "{{\"MatchExpressions\":{},\"MatchFields\":{}}}",
+        list("matchExpressions"),
+        list("matchFields")
+    )
 }
 
 fn restore(new: &mut Value, old: &Value, field: &str) {

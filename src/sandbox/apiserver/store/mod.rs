@@ -370,6 +370,17 @@ impl Store {
         Ok((events, seen))
     }
 
+    /// Forgets how the present state came about: lists and watches can begin now at the earliest.
+    pub(crate) fn forget_history(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let revision = state.revision;
+        for collection in &mut state.collections {
+            collection.first += collection.log.len() as u64;
+            collection.log.clear();
+            collection.floor = revision;
+        }
+    }
+
     /// Runs `body` with the whole state locked against other writers. It must check everything before
     /// its first change: what it has changed stays, also when it fails.
     pub(crate) fn write<T>(&self, body: impl FnOnce(&mut Transaction<'_>) -> T) -> T {

@@ -17,6 +17,7 @@ use crate::sandbox::types::{table, track_update};
 const MAX_NAME_GENERATIONS: usize = 8;
 
 pub(crate) fn create(call: &Call) -> Result<Reply, Error> {
+    call.validate_options("CreateOptions")?;
     let object = call.decode_object()?;
     let manager = call.manager()?;
     let created = create_object(call, object, |new| {

@@ -316,6 +316,7 @@ pub(crate) fn delete(call: &Call) -> Result<Reply, Error> {
 
 pub(crate) fn delete_collection(call: &Call) -> Result<Reply, Error> {
     let options = DeleteOptions::parse(call)?;
+    list::validate(&call.query, false)?;
     let selection = Selection::parse(call)?;
     let listed = list::read(call, &selection)?;
     let mut objects = Vec::with_capacity(listed.objects.len());

@@ -7,9 +7,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -17,21 +14,12 @@ use crate::sandbox::apiserver::accept::Accept;
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::error::Error;
 use crate::sandbox::apiserver::field::FieldError;
-use crate::sandbox::apiserver::json_error::syntax_error;
 use crate::sandbox::apiserver::query::Query;
 use crate::sandbox::apiserver::reply::{JSON, Reply, partial, tabled, view, view_body};
 use crate::sandbox::apiserver::rules::fields;
 use crate::sandbox::apiserver::selector::{FieldSelector, LabelSelector};
 use crate::sandbox::apiserver::store::{Fixed, Key, LABELS, Object};
-
-/// Base64 as Go's `RawURLEncoding` reads it.
-const TOKEN_CODEC: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
+use crate::sandbox::apiserver::verbs::token;
 
 /// Which objects a list, watch or collection delete speaks of.
 #[derive(Clone, Debug, Default)]
@@ -50,15 +38,15 @@ impl Selection {
             LabelSelector::parse(call.query.get("labelSelector")).map_err(Error::bad_request)?;
         let selector =
             FieldSelector::parse(call.query.get("fieldSelector")).map_err(Error::bad_request)?;
-        if let Some(field) = selector
+        let refusal = selector
             .fields()
-            .find(|f| !fields::supported(&facts.group, &facts.name, f))
-        {
-            return Err(Error::bad_request(format!(
-                "field label not supported: {field}"
-            )));
+            .find_map(|f| fields::refusal(&facts.group, &facts.name, f));
+        if let Some(why) = refusal {
+            return Err(Error::bad_request(why));
         }
-        let name = selector.exact_name().map(str::to_owned);
+        // A watch of one object by the old path.
+        let named = (!call.path.name.is_empty()).then(|| call.path.name.clone());
+        let name = named.or_else(|| selector.exact_name().map(str::to_owned));
         let group = facts.group.clone();
         Ok(Self {
             namespace: call.path.namespace.clone(),
@@ -103,11 +91,19 @@ pub(crate) fn revision(query: &Query) -> Result<Option<u64>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| {
-        Error::bad_request(format!(
-            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-        ))
-    })
+    text.parse()
+        .map(Some)
+        .map_err(|_| Error::bad_request(format!("invalid resource version: {}", unparsable(text))))
+}
+
+/// Why a text is no revision.
+pub(crate) fn unparsable(text: &str) -> String {
+    let why = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}")
 }
 
 struct Page {
@@ -118,55 +114,97 @@ struct Page {
     continued: bool,
 }
 
-fn page(call: &Call) -> Result<Page, Error> {
-    let query = &call.query;
-    let limit = match query.get("limit") {
-        "" => 0,
-        text => text.parse::<i64>().map_err(|_| {
+/// An integer among the options.
+fn integer(query: &Query, key: &str) -> Result<Option<i64>, Error> {
+    match query.get(key) {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
             Error::bad_request(format!(
                 "strconv.ParseInt: parsing {text:?}: invalid syntax"
             ))
-        })?,
+        }),
+    }
+}
+
+/// What makes the options of a list or watch invalid: `ValidateListOptions`.
+pub(crate) fn validate(query: &Query, watch: bool) -> Result<(), Error> {
+    integer(query, "limit")?;
+    integer(query, "timeoutSeconds")?;
+    let matching = query.get("resourceVersionMatch");
+    let revision = query.get("resourceVersion");
+    let continued = !query.get("continue").is_empty();
+    let initial_events = query.flag("sendInitialEvents");
+    let mut errors = Vec::new();
+    let mut refuse = |detail: &str| {
+        errors.push(FieldError::forbidden("resourceVersionMatch", detail));
     };
-    let limit = usize::try_from(limit)
-        .ok()
+    if watch {
+        // A watch without a revision, or from 0, is one that sends what is there first.
+        let implied =
+            initial_events.is_none() && matching.is_empty() && matches!(revision, "" | "0");
+        if initial_events.is_some() && matching != "NotOlderThan" {
+            refuse("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        }
+        if !matching.is_empty() && initial_events.is_none() {
+            refuse(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+        }
+        if continued && (implied || !matching.is_empty()) {
+            refuse("resourceVersionMatch is forbidden when continue is provided");
+        }
+        if !matching.is_empty() && matching != "NotOlderThan" {
+            let at = errors.len() - usize::from(continued);
+            errors.insert(
+                at,
+                FieldError::not_supported("resourceVersionMatch", matching, &["NotOlderThan"]),
+            );
+        }
+    } else {
+        if !matching.is_empty() && revision.is_empty() {
+            refuse("resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if !matching.is_empty() && continued {
+            refuse("resourceVersionMatch is forbidden when continue is provided");
+        }
+        if matching == "Exact" && revision == "0" {
+            refuse("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+        if !["", "Exact", "NotOlderThan"].contains(&matching) {
+            errors.push(FieldError::not_supported(
+                "resourceVersionMatch",
+                matching,
+                &["Exact", "NotOlderThan", ""],
+            ));
+        }
+        if initial_events.is_some() {
+            let detail = "sendInitialEvents is forbidden for list";
+            errors.push(FieldError::forbidden("sendInitialEvents", detail));
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::invalid("meta.k8s.io", "ListOptions", "", &errors))
+    }
+}
+
+fn page(call: &Call) -> Result<Page, Error> {
+    let query = &call.query;
+    let limit = integer(query, "limit")?
+        .and_then(|limit| usize::try_from(limit).ok())
         .filter(|l| *l > 0)
         .unwrap_or(usize::MAX);
     let revision = revision(query)?;
     let token = query.get("continue");
-    let matching = query.get("resourceVersionMatch");
-    let refuse = |detail: &str| {
-        let error = FieldError::forbidden("resourceVersionMatch", detail);
-        Err(Error::invalid("meta.k8s.io", "ListOptions", "", &[error]))
-    };
-    match matching {
-        "" => {}
-        _ if !token.is_empty() => {
-            return refuse("resourceVersionMatch is forbidden when continue is provided");
-        }
-        "Exact" if revision == Some(0) => {
-            return refuse("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
-        }
-        "Exact" | "NotOlderThan" if revision.is_some() => {}
-        "Exact" | "NotOlderThan" => {
-            return refuse("resourceVersionMatch is forbidden unless resourceVersion is provided");
-        }
-        other => {
-            let error = FieldError::not_supported(
-                "resourceVersionMatch",
-                other,
-                &["Exact", "NotOlderThan", ""],
-            );
-            return Err(Error::invalid("meta.k8s.io", "ListOptions", "", &[error]));
-        }
-    }
     if !token.is_empty() {
         if revision.is_some_and(|r| r != 0) {
             return Err(Error::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        let (start, at) = decode_token(token)?;
+        let namespaced = call.resource.facts.namespaced;
+        let (start, at) = token::decode(token, &call.path.namespace, namespaced)?;
         return Ok(Page {
             start: Some(start),
             at,
@@ -174,6 +212,7 @@ fn page(call: &Call) -> Result<Page, Error> {
             continued: true,
         });
     }
+    let matching = query.get("resourceVersionMatch");
     let exact = matching == "Exact" || (matching.is_empty() && limit != usize::MAX);
     let at = revision.filter(|r| exact && *r != 0);
     Ok(Page {
@@ -182,40 +221,6 @@ fn page(call: &Call) -> Result<Page, Error> {
         limit,
         continued: false,
     })
-}
-
-/// A continue token: the revision of the list and the last key sent. Revision 0 in an inconsistent one.
-fn encode_token(last: &Key, revision: Option<u64>) -> String {
-    let start = format!("{}/{}\u{0}", last.namespace, last.name);
-    let rv = revision.map_or(-1, |r| i64::try_from(r).unwrap_or(i64::MAX));
-    TOKEN_CODEC.encode(json!({"v": "meta.k8s.io/v1", "rv": rv, "start": start}).to_string())
-}
-
-fn decode_token(token: &str) -> Result<(Key, Option<u64>), Error> {
-    let invalid = |why: &str| {
-        Error::bad_request(format!(
-            "invalid continue token: continue key is not valid: {why}"
-        ))
-    };
-    let bytes = TOKEN_CODEC
-        .decode(token.trim_end_matches('='))
-        .map_err(|_| invalid("illegal base64 data"))?;
-    if let Some(error) = syntax_error(&bytes) {
-        return Err(invalid(&error));
-    }
-    let value: Value =
-        serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
-    let start = value["start"]
-        .as_str()
-        .unwrap_or_default()
-        .trim_end_matches('\u{0}');
-    let (namespace, name) = start
-        .split_once('/')
-        .ok_or_else(|| invalid("invalid start"))?;
-    let revision = value["rv"]
-        .as_i64()
-        .ok_or_else(|| invalid("invalid revision"))?;
-    Ok((Key::new(namespace, name), u64::try_from(revision).ok()))
 }
 
 /// A chosen part of a collection.
@@ -229,9 +234,11 @@ pub(crate) fn read(call: &Call, selection: &Selection) -> Result<Listed, Error> 
     let store = &call.server.store;
     let collection = call.resource.collection;
     let page = page(call)?;
-    let unpaged = page.start.is_none() && page.at.is_none() && page.limit == usize::MAX;
+    let single = selection.single(call.resource.facts.namespaced);
+    let whole = page.limit == usize::MAX || single.is_some();
+    let unpaged = page.start.is_none() && page.at.is_none() && whole;
     if unpaged {
-        let (objects, revision) = match selection.single(call.resource.facts.namespaced) {
+        let (objects, revision) = match single {
             Some(key) => {
                 let revision = store.revision();
                 (store.get(collection, &key).into_iter().collect(), revision)
@@ -265,12 +272,12 @@ pub(crate) fn read(call: &Call, selection: &Selection) -> Result<Listed, Error> 
         keep,
         page.limit,
     );
-    let (snapshot, rest) = listed.map_err(|_| expired(&page))?;
+    let (snapshot, rest) = listed.map_err(|_| expired(&page, &selection.namespace))?;
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if rest > 0
         && let Some((last, _)) = snapshot.objects.last()
     {
-        metadata["continue"] = json!(encode_token(last, Some(revision)));
+        metadata["continue"] = json!(token::encode(&selection.namespace, last, Some(revision)));
         if selection.is_everything() {
             metadata["remainingItemCount"] = json!(rest);
         }
@@ -281,20 +288,33 @@ pub(crate) fn read(call: &Call, selection: &Selection) -> Result<Listed, Error> 
     })
 }
 
-fn expired(page: &Page) -> Error {
+fn expired(page: &Page, namespace: &str) -> Error {
     match &page.start {
         Some(start) if page.continued => Error::expired(
             "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
         )
-        .with_continue(encode_token(start, None)),
+        .with_continue(token::encode(namespace, start, None)),
         _ => Error::expired("The resourceVersion for the provided list is too old."),
     }
 }
 
 pub(crate) fn list(call: &Call) -> Result<Reply, Error> {
+    validate(&call.query, false)?;
     let selection = Selection::parse(call)?;
+    check_table(call)?;
     let listed = read(call, &selection)?;
     Ok(render(call, &listed))
+}
+
+/// A Table has as much of each object as the client asks for, if it asks in words that exist.
+pub(crate) fn check_table(call: &Call) -> Result<(), Error> {
+    let include = call.query.get("includeObject");
+    if call.accept == Accept::Table && !["", "None", "Metadata", "Object"].contains(&include) {
+        return Err(Error::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {include:?}: must be 'Metadata', 'Object', 'None', or empty"
+        )));
+    }
+    Ok(())
 }
 
 /// A list in the representation the client asked for.
@@ -302,8 +322,9 @@ pub(crate) fn render(call: &Call, listed: &Listed) -> Reply {
     let resource = &call.resource;
     let bytes = match call.accept {
         Accept::Table => {
-            let values: Vec<Value> = listed.objects.iter().map(|o| view(resource, o)).collect();
-            Bytes::from(tabled(call, &values, &listed.metadata, true).to_string())
+            let mut out = Vec::new();
+            table(call, listed, &mut out);
+            Bytes::from(out)
         }
         Accept::Metadata => {
             let items: Vec<Value> = listed
@@ -341,4 +362,31 @@ pub(crate) fn render(call: &Call, listed: &Listed) -> Reply {
         }
     };
     Reply::bytes(200, JSON, bytes)
+}
+
+/// A Table, row by row: of 50,000 objects no copies are held at once.
+fn table(call: &Call, listed: &Listed, out: &mut Vec<u8>) {
+    let resource = &call.resource;
+    let empty = tabled(call, &[], &listed.metadata, true).to_string();
+    // `rows` is the last member.
+    let Some(head) = empty.strip_suffix("]}") else {
+        out.extend_from_slice(empty.as_bytes());
+        return;
+    };
+    out.extend_from_slice(head.as_bytes());
+    for (i, object) in listed.objects.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let viewed;
+        let value = if resource.is_stored_version() {
+            &object.value
+        } else {
+            viewed = view(resource, object);
+            &viewed
+        };
+        let table = tabled(call, std::slice::from_ref(value), &Value::Null, false);
+        out.extend_from_slice(table["rows"][0].to_string().as_bytes());
+    }
+    out.extend_from_slice(b"]}");
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::create::create_object;
-use super::update::{Changed, change};
+use super::json_patch::JsonPatch;
+use super::update::{Changed, MISPLACED, change, check_name};
 use crate::sandbox::apiserver::call::{Call, FieldValidation};
 use crate::sandbox::apiserver::error::Error;
 use crate::sandbox::apiserver::field::FieldError;
@@ -14,7 +15,8 @@ use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::reply::Reply;
 use crate::sandbox::apiserver::store::Object;
 use crate::sandbox::types::{
-    ApplyError, decode, prune_and_check, server_side_apply, strategic_merge, table,
+    ApplyError, decode, go_text, prune_and_check, server_side_apply, split_api_version,
+    strategic_merge, table, undeclared,
 };
 
 /// Operations that one JSON patch may have (`maxJSONPatchOperations`).
@@ -22,7 +24,7 @@ const MAX_OPERATIONS: usize = 10_000;
 
 /// A patch, parsed once and applied to whatever is live.
 pub(crate) enum Patch {
-    Json(json_patch::Patch),
+    Json(JsonPatch),
     Merge(Value),
     Strategic(Value),
 }
@@ -43,12 +45,22 @@ impl Patch {
             }
             let value: Value = serde_json::from_slice(body)
                 .map_err(|error| Error::bad_request(format!("error decoding patch: {error}")))?;
-            if value.is_object() {
-                Ok(value)
-            } else {
-                Err(Error::bad_request(
-                    "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}",
-                ))
+            match &value {
+                Value::Object(_) => Ok(value),
+                // Go takes null for an empty map; the library for merge patches does not.
+                Value::Null if strategic => Ok(Value::Object(serde_json::Map::new())),
+                Value::Null => Err(Error::bad_request("Invalid JSON Patch")),
+                other => {
+                    let prefix = if strategic {
+                        ""
+                    } else {
+                        "error decoding patch: "
+                    };
+                    Err(Error::bad_request(format!(
+                        "{prefix}json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                        json_kind(other)
+                    )))
+                }
             }
         };
         match call.content_type.as_str() {
@@ -56,16 +68,16 @@ impl Patch {
                 if let Some(error) = syntax_error(body) {
                     return Err(Error::bad_request(format!("error decoding patch: {error}")));
                 }
-                if body.trim_ascii_start().first() == Some(&b'{') {
-                    return Err(Error::bad_request(
-                        "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
-                    ));
-                }
-                let patch: json_patch::Patch = serde_json::from_slice(body).map_err(|error| {
+                let document = serde_json::from_slice(body).map_err(|error| {
                     Error::bad_request(format!("error decoding patch: {error}"))
                 })?;
-                if patch.0.len() > MAX_OPERATIONS {
-                    return Err(Error::too_large());
+                let patch = JsonPatch::parse(document)
+                    .map_err(|why| Error::bad_request(format!("error decoding patch: {why}")))?;
+                if patch.len() > MAX_OPERATIONS {
+                    return Err(Error::too_large(&format!(
+                        "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+                        patch.len()
+                    )));
                 }
                 Ok(Some(Self::Json(patch)))
             }
@@ -79,36 +91,97 @@ impl Patch {
     /// The patched document.
     pub(crate) fn apply(&self, schema: &str, live: &Value) -> Result<Value, Error> {
         match self {
-            Self::Json(patch) => {
-                let mut new = live.clone();
-                json_patch::patch(&mut new, patch).map_err(|_| Error::unprocessable())?;
-                Ok(new)
-            }
+            Self::Json(patch) => patch.apply(live).map_err(|_| Error::unprocessable()),
             Self::Merge(patch) => {
                 let mut new = live.clone();
                 json_patch::merge(&mut new, patch);
                 Ok(new)
             }
             Self::Strategic(patch) => strategic_merge(table(), schema, live, patch)
-                .map_err(|error| Error::bad_request(error.to_string())),
+                // The real server returns these as plain errors, hence the code.
+                .map_err(|error| Error::bare(500, &error.to_string())),
         }
+    }
+
+    /// What is shown of a patched document that is none of its kind, and why it is none.
+    fn complaint(&self, object: &Value, why: &str) -> Error {
+        match self {
+            Self::Strategic(patch) => {
+                let shown = Value::String(go_text(patch));
+                let error = FieldError::invalid("patch", shown, &conversion_error(why));
+                Error::invalid("", "", "", &[error])
+            }
+            Self::Json(_) | Self::Merge(_) => patch_error(object, why),
+        }
+    }
+}
+
+/// A strategic patch is converted without JSON between, and complains in the words of
+/// `apimachinery/pkg/runtime/converter.go`.
+fn conversion_error(error: &str) -> String {
+    let words = error
+        .strip_prefix("json: cannot unmarshal ")
+        .and_then(|rest| rest.split_once(" into "))
+        .and_then(|(given, rest)| Some((given, rest.rsplit_once(" of type ")?.1)));
+    let Some((given, wanted)) = words else {
+        return error.to_owned();
+    };
+    let given = match given.split(' ').next().unwrap_or(given) {
+        "array" => "slice",
+        "object" => "map",
+        "number" => "int64",
+        other => other,
+    };
+    if wanted.starts_with("map[") || wanted.ends_with("ResourceList") {
+        format!("cannot restore map from {given}")
+    } else if wanted.starts_with("[]") {
+        format!("cannot restore slice from {given}")
+    } else if wanted.contains('.') && !matches!(given, "map" | "slice") {
+        format!("cannot restore struct from: {given}")
+    } else if wanted.contains('.') {
+        // A named text, such as v1.PullPolicy.
+        "unrecognized type: string".to_owned()
+    } else if (given, wanted) == ("int64", "string") {
+        // Go would turn the number into a character.
+        "cannot convert int64 to string".to_owned()
+    } else {
+        format!("unrecognized type: {wanted}")
+    }
+}
+
+fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
 /// A patched document that is no object of the kind; the real server shows all of it.
 fn patch_error(object: &Value, why: &str) -> Error {
-    let error = FieldError::invalid("patch", object.to_string(), why);
+    let shown = match object {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let error = FieldError::invalid("patch", shown, why);
     Error::invalid("", "", "", &[error])
 }
 
 /// Drops unknown fields of a patched object and reports them as the client wishes.
-pub(crate) fn check(call: &Call, schema: &str, object: &mut Value) -> Result<(), Error> {
+pub(crate) fn check(
+    call: &Call,
+    schema: &str,
+    patch: &Patch,
+    object: &mut Value,
+) -> Result<(), Error> {
     if !object.is_object() {
         return Err(patch_error(object, "the patched document is no object"));
     }
-    let unknown =
-        prune_and_check(table(), schema, object).map_err(|e| patch_error(object, &e.to_string()));
-    let unknown = unknown?;
+    let unknown = prune_and_check(table(), schema, object);
+    let unknown = unknown.map_err(|e| patch.complaint(object, &e.to_string()))?;
     if unknown.is_empty() {
         return Ok(());
     }
@@ -118,21 +191,23 @@ pub(crate) fn check(call: &Call, schema: &str, object: &mut Value) -> Result<(),
             call.warn(unknown);
             Ok(())
         }
-        FieldValidation::Strict => Err(patch_error(
-            object,
-            &format!("strict decoding error: {}", unknown.join(", ")),
-        )),
+        FieldValidation::Strict => {
+            let why = format!("strict decoding error: {}", unknown.join(", "));
+            Err(patch.complaint(object, &why))
+        }
     }
 }
 
 pub(crate) fn patch(call: &Call) -> Result<Reply, Error> {
+    call.validate_options("PatchOptions")?;
     match Patch::parse(call)? {
         Some(patch) => {
             let facts = call.resource.facts;
             let patched = change(call, |live| {
                 let mut object = patch.apply(&facts.schema, live)?;
-                check(call, &facts.schema, &mut object)?;
-                same_identity(call, &object)?;
+                same_kind(call, &mut object)?;
+                check(call, &facts.schema, &patch, &mut object)?;
+                same_name(call, &object)?;
                 Ok(Changed {
                     object,
                     tracked: false,
@@ -147,61 +222,75 @@ pub(crate) fn patch(call: &Call) -> Result<Reply, Error> {
     }
 }
 
-/// A patch may not turn an object into another one.
-fn same_identity(call: &Call, object: &Value) -> Result<(), Error> {
+/// A patch may not turn an object into one of another kind; none is as good as its own.
+fn same_kind(call: &Call, object: &mut Value) -> Result<(), Error> {
     let facts = call.resource.facts;
+    if let Value::Object(map) = object {
+        for (field, own) in [
+            ("kind", &facts.kind),
+            ("apiVersion", &call.resource.api_version),
+        ] {
+            if map.get(field).is_none_or(|v| v.is_null() || v == "") {
+                map.insert(field.to_owned(), Value::String(own.clone()));
+            }
+        }
+    }
     let kind = meta::text(object, &["kind"]);
     let api_version = meta::text(object, &["apiVersion"]);
-    if kind != facts.kind || api_version != call.resource.api_version {
-        let why = format!(
+    if kind == facts.kind && api_version == call.resource.api_version {
+        return Ok(());
+    }
+    let (group, version) = split_api_version(api_version);
+    let why = if table().schema_of_kind(group, version, kind).is_some() {
+        let own = if facts.group.is_empty() {
+            "core"
+        } else {
+            &facts.group
+        };
+        format!(
+            "converting ({version}.{kind}) to ({own}.{}): unknown conversion",
+            facts.kind
+        )
+    } else {
+        format!(
             "no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\""
-        );
-        return Err(patch_error(object, &why));
+        )
+    };
+    Err(patch_error(object, &why))
+}
+
+/// Nor into another object.
+fn same_name(call: &Call, object: &Value) -> Result<(), Error> {
+    check_name(call, object)?;
+    if call.resource.facts.namespaced && meta::namespace(object).is_empty() {
+        return Err(Error::bad_request(MISPLACED));
     }
-    let mut errors = Vec::new();
-    if meta::name(object) != call.path.name {
-        errors.push(format!(
-            "the name of the object ({}) does not match the name on the URL ({})",
-            meta::name(object),
-            call.path.name
-        ));
-    }
-    if facts.namespaced && meta::namespace(object) != call.path.namespace {
-        errors.push(format!(
-            "the namespace of the object ({}) does not match the namespace on the request ({})",
-            meta::namespace(object),
-            call.path.namespace
-        ));
-    }
-    match errors.into_iter().next() {
-        Some(error) => Err(Error::bad_request(error)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Server-side apply: creates the object if it is missing.
 fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
     let facts = call.resource.facts;
     let manager = call.query.get("fieldManager").to_owned();
-    if manager.is_empty() {
-        let error = FieldError::required("fieldManager", "is required for apply patch");
-        return Err(Error::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
-    }
     let force = call.query.flag("force").unwrap_or(false);
     let decoded = decode(table(), &facts.schema, "application/yaml", &call.body)
         .map_err(|error| Error::bad_request(format!("error decoding YAML: {error}")))?;
     let mut applied = decoded.object;
+    let undeclared: Vec<String> = decoded
+        .strict_errors
+        .iter()
+        .filter_map(|error| undeclared(table(), &facts.schema, &applied, error))
+        .collect();
+    if !undeclared.is_empty() {
+        return Err(not_typed(call, &undeclared));
+    }
     if !decoded.strict_errors.is_empty() {
         match call.field_validation()? {
             FieldValidation::Ignore => {}
             FieldValidation::Warn => call.warn(decoded.strict_errors),
             FieldValidation::Strict => {
                 return Err(Error::bad_request(format!(
-                    "failed to create typed patch object ({}/{}; {}, Kind={}): {}",
-                    call.path.namespace,
-                    call.path.name,
-                    call.resource.api_version,
-                    facts.kind,
+                    "error strict decoding YAML: {}",
                     decoded.strict_errors.join(", ")
                 )));
             }
@@ -282,6 +371,23 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
         meta::set(new, "managedFields", fields.clone())
     })?;
     Ok((201, created))
+}
+
+/// What is applied must fit the schema, whatever `fieldValidation` says (structured-merge-diff's
+/// `ValidationErrors`; an error without a reason of its own).
+fn not_typed(call: &Call, errors: &[String]) -> Error {
+    let facts = call.resource.facts;
+    let said = match errors {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    Error::bare(
+        500,
+        &format!(
+            "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {said}",
+            call.path.namespace, call.path.name, facts.group, facts.version, facts.kind,
+        ),
+    )
 }
 
 fn apply_error(error: ApplyError) -> Error {

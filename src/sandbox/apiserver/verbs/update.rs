@@ -27,6 +27,7 @@ pub(crate) struct Changed {
 }
 
 pub(crate) fn update(call: &Call) -> Result<Reply, Error> {
+    call.validate_options("UpdateOptions")?;
     let incoming = call.decode_object()?;
     check_name(call, &incoming)?;
     let created_on_update = call.path.subresource.is_empty()
@@ -34,6 +35,10 @@ pub(crate) fn update(call: &Call) -> Result<Reply, Error> {
         && call.live().is_err();
     if created_on_update {
         let manager = call.manager()?;
+        let uid = meta::uid(&incoming);
+        if !uid.is_empty() {
+            return Err(precondition(call, uid, ""));
+        }
         let mut incoming = incoming;
         meta::set(&mut incoming, "resourceVersion", None);
         let created = super::create::create_object(call, incoming, |new| {
@@ -74,8 +79,19 @@ pub(crate) fn update(call: &Call) -> Result<Reply, Error> {
     Ok(call.object(200, &updated))
 }
 
-fn check_name(call: &Call, incoming: &Value) -> Result<(), Error> {
+/// An object that says it is in another namespace than the request.
+pub(crate) const MISPLACED: &str =
+    "the namespace of the provided object does not match the namespace sent on the request";
+
+/// Whether the object is the one that the path names.
+pub(crate) fn check_name(call: &Call, incoming: &Value) -> Result<(), Error> {
     let name = meta::name(incoming);
+    if name.is_empty() {
+        return Err(Error::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.path.name
+        )));
+    }
     if name != call.path.name {
         return Err(Error::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
@@ -84,11 +100,18 @@ fn check_name(call: &Call, incoming: &Value) -> Result<(), Error> {
     }
     let namespace = meta::namespace(incoming);
     if !namespace.is_empty() && namespace != call.path.namespace {
-        return Err(Error::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
+        return Err(Error::bad_request(MISPLACED));
     }
     Ok(())
+}
+
+/// The object is another one than was meant.
+fn precondition(call: &Call, asked: &str, found: &str) -> Error {
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: {found}",
+        call.resource.facts.name, call.path.namespace, call.path.name,
+    );
+    Error::conflict(call.resource.group_resource(), &call.path.name, &why)
 }
 
 /// Changes the named object. `derive` gets the live object in the requested version.
@@ -111,6 +134,11 @@ pub(crate) fn change(
         };
         let Changed { object, tracked } = derive(live_view)?;
         let named_version = meta::resource_version(&object).to_owned();
+        if !named_version.is_empty() && named_version.parse::<u64>().is_err() {
+            // The real server returns this as a plain error, hence the code.
+            let why = format!("strconv.ParseUint: parsing {named_version:?}: invalid syntax");
+            return Err(Error::bare(500, &why));
+        }
         if !named_version.is_empty() && named_version != meta::resource_version(&live.value) {
             return Err(Error::modified(gr, &key.name));
         }
@@ -126,22 +154,18 @@ pub(crate) fn change(
                     &[error.clone(), error],
                 ));
             }
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                resource.facts.name,
-                key.namespace,
-                key.name,
-                meta::uid(&live.value)
-            );
-            return Err(Error::conflict(gr, &key.name, &why));
+            return Err(precondition(call, uid, meta::uid(&live.value)));
         }
         let fields = tracked.then(|| object["metadata"].get("managedFields").cloned());
         let mut object = object;
+        let mut errors = immutable_metadata(&live.value, &object);
+        let forgotten =
+            !tracked && meta::list(&object, &["metadata", "managedFields"]) == [json!({})];
         // Before defaults: those of a new object are not for one that exists.
         carry_over(&live.value, &mut object);
         let mut new = call.default_and_store(object);
         rules::prepare_update(call, &live.value, &mut new);
-        let mut errors = validate_metadata(&live.value, &new);
+        errors.extend(validate_metadata(&live.value, &new));
         errors.extend(rules::validate_update(call, &live.value, &new));
         if !errors.is_empty() {
             let f = resource.facts;
@@ -149,6 +173,7 @@ pub(crate) fn change(
         }
         match fields {
             Some(fields) => meta::set(&mut new, "managedFields", fields),
+            None if forgotten => meta::set(&mut new, "managedFields", None),
             None => track(call, live_view, &mut new, &manager),
         }
         if new == live.value {
@@ -235,6 +260,28 @@ fn carry_over(live: &Value, new: &mut Value) {
     if let Some(prefix) = live["metadata"].get("generateName") {
         meta::set(new, "generateName", Some(prefix.clone()));
     }
+}
+
+/// The deletion's marks are the server's.
+fn immutable_metadata(live: &Value, incoming: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let found = incoming["metadata"].get(field).filter(|v| !v.is_null());
+        // One that is deleted already keeps its time, whatever the client says.
+        let kept = field == "deletionTimestamp" && meta::is_deleting(live);
+        if let Some(value) = found
+            && !kept
+            && live["metadata"].get(field) != Some(value)
+        {
+            let path = format!("metadata.{field}");
+            errors.push(FieldError::invalid(
+                path,
+                value.clone(),
+                "field is immutable",
+            ));
+        }
+    }
+    errors
 }
 
 fn validate_metadata(live: &Value, new: &Value) -> Vec<FieldError> {

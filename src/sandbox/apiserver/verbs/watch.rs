@@ -18,15 +18,17 @@ use crate::clock;
 use crate::sandbox::apiserver::accept::Accept;
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::error::Error;
-use crate::sandbox::apiserver::field::FieldError;
 use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::reply::{JSON, Reply, partial, tabled, view, view_body};
 use crate::sandbox::apiserver::store::event::line;
 use crate::sandbox::apiserver::store::{Change, Event, Lagged, Object, Subscription};
-use crate::sandbox::apiserver::verbs::list::{Selection, revision};
+use crate::sandbox::apiserver::verbs::list::{Selection, revision, unparsable, validate};
 
 /// How often an idle watch that allows bookmarks gets one (as the real watch cache does).
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long before its end a watch gets its last bookmark.
+const LAST_BOOKMARK_BEFORE: Duration = Duration::from_secs(2);
 
 /// How many events are taken from the log at once.
 const BATCH: usize = 256;
@@ -52,28 +54,13 @@ fn too_old(asked: u64, oldest: u64) -> Error {
 
 /// Starts a watch. `shutdown` ends it.
 pub(crate) fn watch(call: Call, shutdown: CancellationToken) -> Result<Reply, Error> {
+    validate(&call.query, true)?;
     let selection = Selection::parse(&call)?;
-    let asked = revision(&call.query)?;
+    let asked = revision(&call.query)
+        // The real server returns this as a plain error, hence the code.
+        .map_err(|_| Error::bare(500, &unparsable(call.query.get("resourceVersion"))))?;
     let bookmarks = call.query.flag("allowWatchBookmarks").unwrap_or(false);
     let initial_events = call.query.flag("sendInitialEvents");
-    let matching = call.query.get("resourceVersionMatch");
-    let refuse =
-        |errors: &[FieldError]| Err(Error::invalid("meta.k8s.io", "ListOptions", "", errors));
-    match initial_events {
-        Some(_) if matching != "NotOlderThan" => {
-            return refuse(&[FieldError::forbidden(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            )]);
-        }
-        None if !matching.is_empty() => {
-            return refuse(&[FieldError::forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )]);
-        }
-        _ => {}
-    }
     let store = &call.server.store;
     let collection = call.resource.collection;
     // Without a revision, or at 0, a watch begins with what is there, as if it were just created.
@@ -94,7 +81,8 @@ pub(crate) fn watch(call: Call, shutdown: CancellationToken) -> Result<Reply, Er
         let from = asked.filter(|r| *r > 0).unwrap_or(current);
         match store.subscribe(collection, from) {
             Ok(subscription) => (subscription, from, Vec::new()),
-            Err(old) => return Err(too_old(from, old.oldest)),
+            // The real watch cache says it in the stream.
+            Err(old) => return Ok(failed(&too_old(from, old.oldest))),
         }
     };
     let timeout = match call.query.get("timeoutSeconds").parse::<u64>() {
@@ -103,14 +91,15 @@ pub(crate) fn watch(call: Call, shutdown: CancellationToken) -> Result<Reply, Er
         _ => 1800 + call.server.random() % 1800,
     };
     let now = clock::instant();
+    let deadline = now + Duration::from_secs(timeout);
     let mut watcher = Watcher {
         selection,
         subscription,
         seen,
         from: seen,
         pending: VecDeque::new(),
-        deadline: now + Duration::from_secs(timeout),
-        next_bookmark: bookmarks.then(|| now + BOOKMARK_EVERY),
+        deadline,
+        next_bookmark: bookmarks.then(|| next_bookmark(now, deadline)),
         ended: false,
         headers_sent: false,
         shutdown,
@@ -135,6 +124,15 @@ pub(crate) fn watch(call: Call, shutdown: CancellationToken) -> Result<Reply, Er
         content_type: JSON,
         body: Body::from_stream(lines),
     })
+}
+
+/// Every minute, and shortly before the end (`nextBookmarkTime` of the watch cache).
+fn next_bookmark(now: Instant, deadline: Instant) -> Instant {
+    let regular = now + BOOKMARK_EVERY;
+    match deadline.checked_sub(LAST_BOOKMARK_BEFORE) {
+        Some(last) if last > now => regular.min(last),
+        _ => regular,
+    }
 }
 
 struct Watcher {
@@ -189,7 +187,7 @@ impl Watcher {
                 return None;
             }
             if self.next_bookmark.is_some_and(|at| now >= at) {
-                self.next_bookmark = Some(now + BOOKMARK_EVERY);
+                self.next_bookmark = Some(next_bookmark(now, self.deadline));
                 let bookmark = self.bookmark(false);
                 self.pending.push_back(bookmark);
                 continue;

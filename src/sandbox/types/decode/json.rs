@@ -52,12 +52,31 @@ pub(super) fn parse(body: &[u8], found: &mut Vec<String>) -> Result<Value, Decod
     let seed = Seed {
         path: Path::Root,
         found,
+        every: false,
     };
     let value = seed
         .deserialize(&mut deserializer)
         .map_err(|e| syntax(body, &e))?;
     deserializer.end().map_err(|e| syntax(body, &e))?;
     Ok(value)
+}
+
+/// Sorts findings of strict decoding as the real decoder meets them: from the start of a JSON body to
+/// its end. (Those of other formats stay as they are.)
+pub(super) fn in_order_of_appearance(body: &[u8], findings: &mut [String]) {
+    if findings.len() < 2 {
+        return;
+    }
+    let mut met = Vec::new();
+    let seed = Seed {
+        path: Path::Root,
+        found: &mut met,
+        every: true,
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    if seed.deserialize(&mut deserializer).is_ok() {
+        findings.sort_by_cached_key(|finding| met.iter().position(|m| m == finding));
+    }
 }
 
 /// Parses one YAML document; JSON is YAML and takes the faster way.
@@ -80,6 +99,8 @@ fn syntax(body: &[u8], error: &serde_json::Error) -> DecodeError {
 struct Seed<'a, 'p> {
     path: Path<'p>,
     found: &'a mut Vec<String>,
+    /// Tell every key, not just the doubled ones.
+    every: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
@@ -132,6 +153,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
             match seq.next_element_seed(Seed {
                 path,
                 found: &mut *self.found,
+                every: self.every,
             })? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
@@ -143,13 +165,16 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         let mut members = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             let path = Path::Key(&self.path, &key);
+            if members.contains_key(&key) {
+                self.found.push(format!("duplicate field \"{path}\""));
+            } else if self.every {
+                self.found.push(format!("unknown field \"{path}\""));
+            }
             let value = map.next_value_seed(Seed {
                 path,
                 found: &mut *self.found,
+                every: self.every,
             })?;
-            if members.contains_key(&key) {
-                self.found.push(format!("duplicate field \"{path}\""));
-            }
             members.insert(key, value);
         }
         Ok(Value::Object(members))

@@ -96,6 +96,7 @@ pub fn decode(
         schema
     };
     strict_errors.extend(prune_and_check(table, schema, &mut object)?);
+    json::in_order_of_appearance(body, &mut strict_errors);
     Ok(Decoded {
         object,
         strict_errors,
@@ -182,6 +183,12 @@ pub fn prune_and_check(
         Some(ty) => check::Checker::new(table).run(ty, object),
         None => Ok(Vec::new()),
     }
+}
+
+/// Why a body is no JSON, in the words of Go's `encoding/json`; `None` where Go finds no fault.
+#[must_use]
+pub fn json_syntax_error(body: &[u8]) -> Option<String> {
+    scan::first_error(body)
 }
 
 #[cfg(test)]
