@@ -160,7 +160,7 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             }
             match key {
                 ("", "secrets") => secret::prepare(new),
-                ("", "services") => service::prepare_update(live, new),
+                ("", "services") => service::prepare_update(call, live, new),
                 ("", "pods") => pod_admission::tolerations(new),
                 _ => {}
             }
