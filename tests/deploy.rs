@@ -328,6 +328,7 @@ impl Walk<'_> {
         let left = kubectl_json(admin, &["get", "pods", "-n", self.namespace]).to_string();
         assert!(!left.contains("\"patient\""), "it was displaced");
         self.gone(&["pod", "urgent"]);
+        kubectl(admin, &["delete", "priorityclass", "urgent"]).expect("deleted");
     }
 
     /// A claim for which a volume waits, and one for which a volume is made on the node that is chosen.
@@ -373,6 +374,17 @@ impl Walk<'_> {
                 .await;
                 // The provisioner's part.
                 self.ground.volume(&name, &name);
+                let claim =
+                    json!({"spec": {"claimRef": {"namespace": self.namespace, "name": name}}});
+                let args = [
+                    "patch",
+                    "pv",
+                    &name,
+                    "--type=merge",
+                    "-p",
+                    &claim.to_string(),
+                ];
+                kubectl(admin, &args).expect("the claim's");
             }
             self.until_bound(&name).await;
             for kind in ["pod", "pvc"] {
@@ -390,7 +402,11 @@ impl Walk<'_> {
             let pod = kubectl_json(self.ground.admin(), &args);
             match pod["spec"]["nodeName"].as_str() {
                 Some(_) => Ok(()),
-                None => Err(format!("{:#}", pod["status"])),
+                None => {
+                    let of = ["get", "pv,pvc", "-A"];
+                    let volumes = kubectl(self.ground.admin(), &of).unwrap_or_default();
+                    Err(format!("{name}: {:#}\n{volumes}", pod["status"]))
+                }
             }
         })
         .await;
