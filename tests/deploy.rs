@@ -290,6 +290,7 @@ impl Walk<'_> {
             "{ended:#}"
         );
         self.too_big().await;
+        self.room_and_volumes().await;
     }
 
     /// A pod for which no node has room says so: a condition, an event, and a series when it happens again.
@@ -351,6 +352,74 @@ impl Walk<'_> {
             &["delete", "pod", "too-big", "-n", self.namespace, "--now"],
         )
         .expect("deleted");
+    }
+
+    /// A pod that displaces another, one whose claim gets a volume, and one whose volume is to be made.
+    async fn room_and_volumes(&self) {
+        let (admin, namespace) = (self.ground.admin(), self.namespace);
+        self.ground.apply(&json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "tight", "labels": {"tight": "yes"}},
+            "status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}},
+        }));
+        self.ground.apply(&json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"},
+            "value": 1000,
+        }));
+        for (class, provisioner) in [("there", "kubernetes.io/no-provisioner"), ("made", "example.com/nobody")] {
+            self.ground.apply(&json!({
+                "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": class},
+                "provisioner": provisioner, "volumeBindingMode": "WaitForFirstConsumer",
+            }));
+            self.ground.apply(&json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"name": class, "namespace": namespace},
+                "spec": {"storageClassName": class, "accessModes": ["ReadWriteOnce"],
+                    "resources": {"requests": {"storage": "1Gi"}}},
+            }));
+        }
+        self.ground.volume("tight-volume", "there");
+        let pod = |name: &str, extra: Value| {
+            let mut spec = json!({
+                "schedulerName": "wam-scheduler", "nodeSelector": {"tight": "yes"},
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "a", "image": "a"}],
+            });
+            for (key, value) in extra.as_object().expect("an object") {
+                spec[key] = value.clone();
+            }
+            self.ground.apply(&json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": namespace}, "spec": spec}));
+        };
+        let on_tight = async |name: &str| {
+            until("the pod is on its node", async || {
+                let pod = kubectl_json(admin, &["get", "pod", name, "-n", namespace]);
+                match pod["spec"]["nodeName"].as_str() {
+                    Some("tight") => Ok(()),
+                    _ => Err(format!("{:#}", pod["status"])),
+                }
+            })
+            .await;
+        };
+        let full = json!([{"name": "a", "image": "a", "resources": {"requests": {"cpu": "1"}}}]);
+        pod("first", json!({"containers": full}));
+        on_tight("first").await;
+        pod("urgent", json!({"containers": full, "priorityClassName": "urgent"}));
+        on_tight("urgent").await;
+        let claimed = |claim: &str| {
+            json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]})
+        };
+        pod("claims", claimed("there"));
+        on_tight("claims").await;
+        pod("waits", claimed("made"));
+        until("the node of the volume is chosen", async || {
+            let claim = kubectl_json(admin, &["get", "pvc", "made", "-n", namespace]);
+            let chosen = &claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"];
+            if chosen == "tight" { Ok(()) } else { Err(format!("{claim:#}")) }
+        })
+        .await;
+        kubectl(admin, &["delete", "pod", "-n", namespace, "urgent", "claims", "waits", "--now"])
+            .expect("deleted");
+        kubectl(admin, &["delete", "node", "tight"]).expect("deleted");
     }
 
     /// A pod of a ReplicaSet that no watch brings: the scheduler waits for it, then asks. A finalizer keeps the pod from
