@@ -365,7 +365,10 @@ impl Walk<'_> {
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"},
             "value": 1000,
         }));
-        for (class, provisioner) in [("there", "kubernetes.io/no-provisioner"), ("made", "example.com/nobody")] {
+        for (class, provisioner) in [
+            ("there", "kubernetes.io/no-provisioner"),
+            ("made", "example.com/nobody"),
+        ] {
             self.ground.apply(&json!({
                 "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": class},
                 "provisioner": provisioner, "volumeBindingMode": "WaitForFirstConsumer",
@@ -403,22 +406,32 @@ impl Walk<'_> {
         let full = json!([{"name": "a", "image": "a", "resources": {"requests": {"cpu": "1"}}}]);
         pod("first", json!({"containers": full}));
         on_tight("first").await;
-        pod("urgent", json!({"containers": full, "priorityClassName": "urgent"}));
+        pod(
+            "urgent",
+            json!({"containers": full, "priorityClassName": "urgent"}),
+        );
         on_tight("urgent").await;
-        let claimed = |claim: &str| {
-            json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]})
-        };
+        let claimed = |claim: &str| json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]});
         pod("claims", claimed("there"));
         on_tight("claims").await;
         pod("waits", claimed("made"));
         until("the node of the volume is chosen", async || {
             let claim = kubectl_json(admin, &["get", "pvc", "made", "-n", namespace]);
             let chosen = &claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"];
-            if chosen == "tight" { Ok(()) } else { Err(format!("{claim:#}")) }
+            if chosen == "tight" {
+                Ok(())
+            } else {
+                Err(format!("{claim:#}"))
+            }
         })
         .await;
-        kubectl(admin, &["delete", "pod", "-n", namespace, "urgent", "claims", "waits", "--now"])
-            .expect("deleted");
+        kubectl(
+            admin,
+            &[
+                "delete", "pod", "-n", namespace, "urgent", "claims", "waits", "--now",
+            ],
+        )
+        .expect("deleted");
         kubectl(admin, &["delete", "node", "tight"]).expect("deleted");
     }
 

@@ -103,9 +103,7 @@ fn pod(command: &ExplainCommand, cache: &Cache) -> anyhow::Result<PodInfo> {
         return snapshot::pod(path, &command.namespace);
     }
     let given = command.pod.as_deref().unwrap_or_default();
-    let (namespace, name) = given
-        .split_once('/')
-        .unwrap_or((&command.namespace, given));
+    let (namespace, name) = given.split_once('/').unwrap_or((&command.namespace, given));
     let key = NamespacedName::new(namespace, name);
     let Some(pod) = cache.pod(&key) else {
         bail!("pod {key} is not there");

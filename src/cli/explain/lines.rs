@@ -57,10 +57,17 @@ mod tests {
             .lines()
             .map(|l| serde_json::from_str(l).unwrap())
             .collect();
-        let results: Vec<&str> = answers.iter().map(|a| a["result"].as_str().unwrap()).collect();
+        let results: Vec<&str> = answers
+            .iter()
+            .map(|a| a["result"].as_str().unwrap())
+            .collect();
         assert_eq!(results, ["Scheduled", "Error", "Error", "Error"]);
         assert_eq!(answers[0]["candidates"], json!(["n"]));
         assert_eq!(answers[2]["message"], "pod d/q is not among the objects");
-        assert!(answers[3]["message"].as_str().unwrap().contains("profils"), "{}", answers[3]);
+        assert!(
+            answers[3]["message"].as_str().unwrap().contains("profils"),
+            "{}",
+            answers[3]
+        );
     }
 }

@@ -14,16 +14,28 @@ pub(super) fn table(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}", answer.message)?;
     }
     if answer.via_nominated_node {
-        writeln!(out, "goes to its nominated node {}", answer.candidates.join(", "))?;
+        writeln!(
+            out,
+            "goes to its nominated node {}",
+            answer.candidates.join(", ")
+        )?;
     } else if !answer.candidates.is_empty() {
         writeln!(out, "goes to {}", answer.candidates.join(" or "))?;
     }
-    let mut rows = vec![vec!["NODE".to_owned(), "TOTAL".to_owned(), "WHY".to_owned()]];
+    let mut rows = vec![vec![
+        "NODE".to_owned(),
+        "TOTAL".to_owned(),
+        "WHY".to_owned(),
+    ]];
     let (mut fit, not): (Vec<&NodeAnswer>, Vec<&NodeAnswer>) =
         answer.nodes.iter().partition(|n| n.filter.is_none());
     fit.sort_by_key(|n| std::cmp::Reverse(n.total));
     for node in fit.iter().take(SHOWN) {
-        let scores = node.scores.iter().flatten().filter(|(_, s)| s.weighted != 0);
+        let scores = node
+            .scores
+            .iter()
+            .flatten()
+            .filter(|(_, s)| s.weighted != 0);
         let scores: Vec<String> = scores.map(|(p, s)| format!("{p} {}", s.weighted)).collect();
         let total = node.total.map(|t| t.to_string()).unwrap_or_default();
         rows.push(vec![node.name.clone(), total, scores.join(", ")]);
@@ -49,7 +61,11 @@ pub(super) fn table(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn preemption(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    let Some(preemption) = answer.preemption.as_ref().filter(|p| !p.candidates.is_empty()) else {
+    let Some(preemption) = answer
+        .preemption
+        .as_ref()
+        .filter(|p| !p.candidates.is_empty())
+    else {
         return Ok(());
     };
     let best = |node: &str| match &preemption.nominated {
@@ -57,7 +73,11 @@ fn preemption(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         Some(Nominated::Any(any)) => any.iter().any(|n| n == node),
         None => false,
     };
-    let mut rows = vec![vec!["PREEMPTION".to_owned(), "BUDGETS".to_owned(), "VICTIMS".to_owned()]];
+    let mut rows = vec![vec![
+        "PREEMPTION".to_owned(),
+        "BUDGETS".to_owned(),
+        "VICTIMS".to_owned(),
+    ]];
     for candidate in &preemption.candidates {
         let mark = if best(&candidate.node) { " (best)" } else { "" };
         rows.push(vec![

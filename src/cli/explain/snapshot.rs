@@ -24,7 +24,10 @@ fn documents(path: &Path) -> anyhow::Result<Vec<Value>> {
     let mut found = Vec::new();
     for document in text.split("\n---") {
         let document = document.strip_prefix("---").unwrap_or(document);
-        if document.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
+        if document
+            .lines()
+            .all(|l| l.trim().is_empty() || l.trim_start().starts_with('#'))
+        {
             continue;
         }
         let read = serde_saphyr::from_str::<Value>(document);

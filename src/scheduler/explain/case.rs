@@ -95,7 +95,9 @@ impl Case {
         let configuration = match &self.config {
             None => Configuration::default(),
             // JSON is YAML.
-            Some(config) => parse(&config.to_string()).map_err(|e| CaseError::Config(e.to_string()))?,
+            Some(config) => {
+                parse(&config.to_string()).map_err(|e| CaseError::Config(e.to_string()))?
+            }
         };
         let cache = Cache::new();
         let pod = take_in(&cache, self.objects, Some(&self.pod))?;
