@@ -832,7 +832,8 @@ async fn apart(ground: &Ground) {
     ground.run(
         "helm install team deploy/chart --namespace team --create-namespace --set fullnameOverride=team \
          --set 'apart={api,executor,scheduler}' --set 'namespaces={team-a}' \
-         --set redis.persistence.enabled=false --wait --timeout 4m",
+         --set redis.persistence.enabled=false \
+         --set-json 'schedulerConfiguration={\"profiles\":[{\"schedulerName\":\"wam-scheduler\"}]}' --wait --timeout 4m",
     );
     let config = kubectl_json(admin, &["get", "configmap", "team-redis", "-n", "team"]);
     let redis = ChartRedis::start(

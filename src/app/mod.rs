@@ -6,6 +6,7 @@
 //! its moment is cut off, which is safe, since every action is on record and every call conditional.
 
 mod apiserver;
+mod pages;
 mod placement;
 
 use std::net::SocketAddr;
@@ -19,8 +20,10 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
-use crate::api::{ApiMetrics, ApiState, Check, HealthState, health_router, router};
+use crate::actions::{
+    Executor, Metrics as ActionMetrics, Parts, Service, Settings as ExecutorSettings,
+};
+use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, health_router, router};
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
@@ -82,6 +85,8 @@ pub struct Settings {
     pub identity: String,
     /// How long an action stays with an executor that is silent.
     pub executor_lease: Duration,
+    /// How long an ended action can still be asked for.
+    pub action_retention: Duration,
     /// Of the random choices.
     pub seed: u64,
 }
@@ -242,7 +247,9 @@ impl App {
         if settings.executor {
             let mut executor = ExecutorSettings::new(settings.identity.clone());
             executor.lease = settings.executor_lease;
-            let executor = Executor::new(parts.clone(), executor);
+            executor.retention = settings.action_retention;
+            let counted = ActionMetrics::register(&mut registry);
+            let executor = Executor::new(parts.clone(), executor).counting(counted);
             let stop = executing.stop.clone();
             executing.spawn(Box::pin(executor.run(stop)));
         }
@@ -254,6 +261,13 @@ impl App {
         let health = HealthState {
             readiness: checks(&store, answers, &running, &cache).into(),
             registry: Arc::new(registry),
+            scheduler: settings.scheduler.then(|| {
+                Arc::new(pages::Pages {
+                    configuration: settings.scheduling.clone(),
+                    cache: Arc::clone(&cache),
+                    leadership: Arc::clone(&leadership),
+                }) as Arc<dyn SchedulerPages>
+            }),
         };
         if let (Some(listener), Some(metrics)) = (listener, api_metrics) {
             let facade = Service::new(parts, settings.scheduling.scheduler_names())
@@ -264,6 +278,7 @@ impl App {
                 readiness: Arc::clone(&health.readiness),
                 metrics,
                 registry: Arc::clone(&health.registry),
+                scheduler: health.scheduler.clone(),
                 shutdown: serving.stop.clone(),
             };
             serve(&mut serving, listener, router(state));

@@ -1,5 +1,7 @@
 //! The one writer of the cluster's state and its readers' doors.
 
+mod census;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

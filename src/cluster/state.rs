@@ -61,6 +61,14 @@ pub(super) struct State {
 }
 
 impl State {
+    /// How many nodes are known.
+    pub(super) fn nodes_known(&self) -> usize {
+        self.nodes
+            .values()
+            .filter(|entry| entry.node.is_some())
+            .count()
+    }
+
     /// Brings the snapshot up to date and hands it out. Copies only when an earlier one is still held.
     pub(super) fn snapshot(&mut self) -> Arc<Snapshot> {
         if self.nominated_changed {

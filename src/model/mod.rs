@@ -5,6 +5,7 @@
 //! naming the object and the field, never a panic and never a silent default.
 
 pub mod affinity;
+pub mod limits;
 pub mod names;
 pub mod node;
 pub mod pod;

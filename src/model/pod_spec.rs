@@ -40,6 +40,8 @@ pub struct PodSpec {
     pub host_ports: Vec<HostPort>,
     /// Requests.
     pub requests: PodRequests,
+    /// Limits, if there are any.
+    pub limits: Option<Box<super::Resources>>,
     /// Normalised image names of all init and app containers and image volumes, repeats included.
     pub images: Vec<Arc<str>>,
     /// How many init and app containers there are.
@@ -103,6 +105,7 @@ impl PodSpec {
             tolerations: tolerations.collect::<Result<_, _>>()?,
             host_ports: host_ports(spec),
             requests: PodRequests::from_api(pod, &object)?,
+            limits: super::limits::limits(spec),
             images: images.chain(volume_images).map(normalised).collect(),
             containers: spec.containers.len() + spec.init_containers.iter().flatten().count(),
             spread: SpreadConstraint::all_from_api(

@@ -147,7 +147,11 @@ impl Scheduler {
             &pod.info,
             &snapshot,
         ) {
-            Ok(choice) => self.place(pod, framework, state, &choice, started),
+            Ok(choice) => {
+                let took = clock::instant().duration_since(started);
+                self.metrics.algorithm(took.as_secs_f64());
+                self.place(pod, framework, state, &choice, started);
+            }
             Err(failure) => self.failed(pod, &framework, intent.as_deref(), failure, started),
         }
         Some(snapshot)
@@ -279,7 +283,8 @@ impl Scheduler {
             self.metrics
                 .attempted(&profile, Attempt::Scheduled, seconds);
             let waited = now.duration_since(pod.first_attempt.unwrap_or(started));
-            self.metrics.bound(pod.attempts, waited.as_secs_f64());
+            self.metrics
+                .bound(pod.attempts, waited.as_secs_f64(), pod.flushed);
             return;
         }
         framework.unreserve(&state, &pod.info, &node);

@@ -19,7 +19,7 @@ use super::cycle::Search;
 use super::framework::runtime::Error;
 use super::framework::{Events, Framework};
 use super::intents::IntentBook;
-use super::metrics::Metrics;
+use super::metrics::{CacheSize, Metrics};
 use super::plugins::registry_with;
 use super::queue::policy::Profiles;
 use super::queue::{Held, Queue};
@@ -31,6 +31,8 @@ use crate::store::Store;
 
 /// How often leadership, backoffs and slow ticks are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How often the cache is counted, for the metrics.
+const CENSUS: Duration = Duration::from_secs(5);
 /// How long a pod waits for the watch to bring its owner before the API server is asked.
 const OWNER_PATIENCE: Duration = Duration::from_millis(500);
 /// How long until the API server is asked again about the same owner.
@@ -62,6 +64,7 @@ pub struct Scheduler {
     asked: HashMap<String, Instant>,
     last_refresh: Instant,
     last_tick: Instant,
+    last_census: Instant,
 }
 
 impl Scheduler {
@@ -125,6 +128,7 @@ impl Scheduler {
             asked: HashMap::new(),
             last_refresh: now,
             last_tick: now,
+            last_census: now,
         })
     }
 
@@ -192,6 +196,19 @@ impl Scheduler {
         self.metrics.malformed(self.cache.malformed());
         self.metrics.pending(self.queue.pending());
         self.metrics.incoming(&self.queue.take_incoming());
+        self.metrics.hints(&self.queue.take_hint_times());
+        self.metrics.unschedulable(self.queue.blamed());
+        self.metrics.in_flight(self.queue.in_flight_events());
+        self.metrics.bindings(self.binding.len());
+        if now.duration_since(self.last_census) >= CENSUS {
+            self.last_census = now;
+            let (nodes, pods) = self.cache.size();
+            self.metrics.cache(CacheSize {
+                nodes,
+                pods,
+                assumed: self.binding.len(),
+            });
+        }
         if !self.may_act() {
             return;
         }
@@ -276,7 +293,16 @@ impl Scheduler {
     }
 
     fn take_in(&mut self, change: Change) {
-        let now = clock::instant();
+        let started = clock::instant();
+        let kind = Events::of(&change);
+        self.take_in_at(change, started);
+        if kind != Events::NONE {
+            let took = clock::instant().duration_since(started);
+            self.metrics.event_handled(kind, took.as_secs_f64());
+        }
+    }
+
+    fn take_in_at(&mut self, change: Change, now: Instant) {
         match change {
             Change::Pending { old, new } => self.pending(old.as_ref(), new, now),
             Change::NoLongerPending(ref pod) => {

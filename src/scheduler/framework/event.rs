@@ -2,7 +2,7 @@
 
 use std::ops::BitOr;
 
-use crate::cluster::PodInfo;
+use crate::cluster::{Change, PodInfo};
 use crate::model::Node;
 
 /// A set of kinds of events. What happens is a set of one.
@@ -48,12 +48,14 @@ impl Events {
     pub const SELF_OTHER: Self = Self(1 << 24);
     /// The pending pod appeared.
     pub const SELF_ADD: Self = Self(1 << 25);
+    /// The pending pod is gone.
+    pub const SELF_DELETE: Self = Self(1 << 26);
     /// The pending pod itself changed in a way that may matter to it.
     pub const SELF_CHANGED: Self = Self(
         Self::SELF_LABEL.0 | Self::SELF_SCALE_DOWN.0 | Self::SELF_TOLERATION.0 | Self::SELF_GATES.0,
     );
     /// The features that a node declares changed.
-    pub const NODE_FEATURES: Self = Self(1 << 26);
+    pub const NODE_FEATURES: Self = Self(1 << 27);
     /// Every one.
     pub const ALL: Self = Self(u64::MAX);
 
@@ -82,6 +84,7 @@ impl Events {
             Self::POD_OTHER => "AssignedPodUpdate",
             Self::POD_GONE => "AssignedPodDelete",
             Self::SELF_ADD => "UnschedulablePodAdd",
+            Self::SELF_DELETE => "UnschedulablePodDelete",
             Self::SELF_LABEL => "UnschedulablePodUpdatePodLabel",
             Self::SELF_SCALE_DOWN => "UnschedulablePodUpdatePodScaleDown",
             Self::SELF_TOLERATION => "UnschedulablePodUpdatePodToleration",
@@ -90,6 +93,27 @@ impl Events {
             Self::TIMEOUT => "UnschedulableTimeout",
             Self::OBJECT => "ObjectUpdate",
             _ => "Several",
+        }
+    }
+
+    /// What a change is on the whole, for the metrics; [`Self::NONE`] if it is none of kube-scheduler's.
+    #[must_use]
+    pub fn of(change: &Change) -> Self {
+        match change {
+            Change::Pending { old: None, .. } => Self::SELF_ADD,
+            Change::Pending { .. } => Self::SELF_OTHER,
+            Change::NoLongerPending(_) => Self::SELF_DELETE,
+            Change::Assigned(_) => Self::POD_ASSIGNED,
+            Change::AssignedChanged { .. } => Self::POD_OTHER,
+            Change::AssignedGone(_) => Self::POD_GONE,
+            Change::NodeAdded(_) => Self::NODE_ADD,
+            Change::NodeChanged { old, new } => {
+                let first = Self::of_node(old, new).first().copied();
+                first.unwrap_or(Self::NONE)
+            }
+            Change::NodeGone(_) => Self::NODE_DELETE,
+            Change::Object { .. } => Self::OBJECT,
+            Change::ReplicaSet(_) => Self::NONE,
         }
     }
 
