@@ -27,7 +27,6 @@ pub mod nodes;
 pub mod objects;
 mod podgc;
 pub mod pods;
-mod protection;
 pub mod queue;
 pub mod replicaset;
 pub mod resources;
@@ -104,7 +103,6 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let budgets = disruption::Controller::new(&shared, budget_events);
     let nodes = nodes::Controller::new(&shared, node_events, options);
     let accounts = accounts::Controller::new(&shared);
-    let protection = protection::Controller::new(&shared);
     let namespaces = namespaces::Controller::new(&shared);
     let (stateful_events, posting_5) = recorder("statefulset-controller");
     let stateful_sets = statefulset::Controller::new(&shared, stateful_events);
@@ -131,7 +129,6 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             Box::pin(budgets.run(stop())),
             Box::pin(nodes.run(stop())),
             Box::pin(accounts.run(stop())),
-            Box::pin(protection.run(stop())),
             Box::pin(namespaces.run(stop())),
             Box::pin(endpoints.run(stop())),
             Box::pin(stateful_sets.run(stop())),

@@ -66,7 +66,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "nodes") => node::prepare_create(object),
         ("", "services") => service::prepare_create(call, object),
         ("", "secrets") => secret::prepare(object),
-        ("", "persistentvolumeclaims") => volume::protect(object),
+        ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
         ("apps", "daemonsets") => daemonset::count_template(None, object),
         ("batch", "jobs") => job::prepare_create(call, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(call, object)?,

@@ -3,17 +3,20 @@
 
 use serde_json::Value;
 
+use super::kinds::RuleKey;
 use crate::sandbox::apiserver::field::FieldError;
 use crate::sandbox::apiserver::meta;
 
-const PROTECTION: &str = "kubernetes.io/pvc-protection";
-
-/// A claim in use must not go: it waits for the pods that use it. (Volumes are not protected: nothing binds
-/// them here.)
-pub(crate) fn protect(object: &mut Value) {
+/// A volume or claim in use must not go: it waits for who uses it.
+pub(crate) fn protect(key: RuleKey, object: &mut Value) {
+    let finalizer = match key {
+        ("", "persistentvolumes") => "kubernetes.io/pv-protection",
+        ("", "persistentvolumeclaims") => "kubernetes.io/pvc-protection",
+        _ => return,
+    };
     let mut finalizers = meta::finalizers(object).to_vec();
-    if !finalizers.iter().any(|f| f == PROTECTION) {
-        finalizers.push(Value::from(PROTECTION));
+    if !finalizers.iter().any(|f| f == finalizer) {
+        finalizers.push(Value::from(finalizer));
         meta::set(object, "finalizers", Some(Value::Array(finalizers)));
     }
 }
