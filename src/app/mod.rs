@@ -28,8 +28,8 @@ use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, healt
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
-    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients, LeaderElection,
-    LeaseOptions, Metrics as KubeMetrics, Watches,
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients,
+    LeaderElection, LeaseOptions, Metrics as KubeMetrics, Watches,
 };
 use crate::scheduler::ports::{AlwaysLeads, Leadership};
 use crate::scheduler::{self, Scheduler};

@@ -87,7 +87,10 @@ impl Scheduler {
             let plugins = registry_with(intents.clone(), &profile.args);
             let framework = Framework::new(profile, &plugins)?.beside(names.clone());
             let name = profile.scheduler_name.clone();
-            if frameworks.insert(name.clone(), Arc::new(framework)).is_some() {
+            if frameworks
+                .insert(name.clone(), Arc::new(framework))
+                .is_some()
+            {
                 return Err(Error::Duplicate(name));
             }
         }
