@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::binding::Bound;
 use super::cycle::{self, Choice, Failure};
 use super::diagnosis::{FitError, truncated};
+use super::extender::{self, EXTENDER};
 use super::framework::{CycleState, Framework, Status};
 use super::intents::Match;
 use super::metrics::Attempt;
@@ -73,13 +74,13 @@ impl Scheduler {
                 self.queue.put_back(pod, clock::instant());
                 continue;
             }
-            snapshot = self.attempt(pod, intents_known, snapshot.take());
+            snapshot = Box::pin(self.attempt(pod, intents_known, snapshot.take())).await;
         }
     }
 
     /// Decides one pod. The snapshot is handed from one to the next only to be dropped before the next is
     /// taken, so that it need not be copied.
-    fn attempt(
+    async fn attempt(
         &mut self,
         mut pod: QueuedPod,
         intents_known: bool,
@@ -140,13 +141,14 @@ impl Scheduler {
             self.not_supported(pod, intent.as_deref(), &status);
             return Some(snapshot);
         }
-        match cycle::schedule(
-            &framework,
-            &mut self.search,
-            &mut state,
-            &pod.info,
-            &snapshot,
-        ) {
+        let (search, info) = (&mut self.search, &pod.info);
+        let decided = if self.ports.extenders.is_empty() {
+            cycle::schedule(&framework, search, &mut state, info, &snapshot)
+        } else {
+            let extenders = &self.ports.extenders;
+            extender::schedule(extenders, &framework, search, &mut state, info, &snapshot).await
+        };
+        match decided {
             Ok(choice) => {
                 let took = clock::instant().duration_since(started);
                 self.metrics.algorithm(took.as_secs_f64());
@@ -355,7 +357,10 @@ impl Scheduler {
         let profile = &framework.scheduler_name;
         let mut fit = match failure {
             Failure::Error(status) => {
-                let message = format!("running {} plugin: {}", status.plugin, status.message());
+                let message = match status.plugin {
+                    EXTENDER => status.message(),
+                    plugin => format!("running {plugin} plugin: {}", status.message()),
+                };
                 self.event(
                     &pod,
                     true,

@@ -32,7 +32,10 @@ pub(crate) fn validate(object: &Value) -> Vec<FieldError> {
     }
     for field in ["kind", "name"] {
         if meta::text(object, &["spec", "scaleTargetRef", field]).is_empty() {
-            errors.push(FieldError::required(format!("spec.scaleTargetRef.{field}"), ""));
+            errors.push(FieldError::required(
+                format!("spec.scaleTargetRef.{field}"),
+                "",
+            ));
         }
     }
     errors

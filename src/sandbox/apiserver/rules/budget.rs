@@ -22,7 +22,9 @@ pub(crate) fn both_bounds(spec: &Value) -> FieldError {
 /// Keys and values of the selector's labels.
 pub(crate) fn selector(spec: &Value) -> Vec<FieldError> {
     let path = "spec.selector.matchLabels";
-    let labels = spec.pointer("/selector/matchLabels").and_then(Value::as_object);
+    let labels = spec
+        .pointer("/selector/matchLabels")
+        .and_then(Value::as_object);
     let mut errors = Vec::new();
     for (key, value) in labels.into_iter().flatten() {
         for why in names::qualified_name(key) {

@@ -67,7 +67,10 @@ pub(crate) fn used(
 pub(crate) fn admit(call: &Call, tx: &Transaction<'_>, object: &Value) -> Result<(), Error> {
     let facts = call.resource.facts;
     let registry = &call.server.registry;
-    let Some(quotas) = registry.core("", "resourcequotas").filter(|_| facts.namespaced) else {
+    let Some(quotas) = registry
+        .core("", "resourcequotas")
+        .filter(|_| facts.namespaced)
+    else {
         return Ok(());
     };
     let namespace = meta::namespace(object);
