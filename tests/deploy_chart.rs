@@ -96,6 +96,10 @@ fn what_cannot_work_is_refused_in_words() {
         ),
         ("--set-json 'parts=[]'", "'/parts': minItems: got 0, want 1"),
         ("--set schedulerName=default-scheduler", "'/schedulerName'"),
+        (
+            "--set schedulerConfiguration.kind=KubeSchedulerConfiguration",
+            "'/schedulerConfiguration/kind'",
+        ),
         ("--set leaderElection.leaseDuration=15", "'/leaderElection/leaseDuration'"),
         ("--set 'namespaces={Team A}'", "'/namespaces/0'"),
         (
@@ -148,7 +152,9 @@ fn every_choice_renders() {
         for rule in role["rules"].as_array().expect("rules") {
             let verbs = rule["verbs"].to_string();
             assert!(!verbs.contains('*') && !rule.to_string().contains("secrets"), "{rule}");
-            if ["create", "patch", "update", "delete"].iter().any(|verb| verbs.contains(verb)) {
+            // Volumes have no namespace.
+            let everywhere = rule["resources"][0] == "persistentvolumes";
+            if !everywhere && ["create", "patch", "update", "delete"].iter().any(|verb| verbs.contains(verb)) {
                 written.push((role["kind"].clone(), role["metadata"]["namespace"].clone()));
             }
         }
@@ -160,6 +166,12 @@ fn every_choice_renders() {
     assert_eq!(find(&external, "Secret", "wam-redis")["stringData"]["redis-password"], "secret");
     let peers = "--set networkPolicy.enabled=true --set 'networkPolicy.from[0].podSelector.matchLabels.a=b'";
     find(&rendered(peers).expect("Helm"), "NetworkPolicy", "wam");
+    let profile = r#"--set-json 'schedulerConfiguration={"profiles":[{"schedulerName":"mine"}]}'"#;
+    let configured = rendered(profile).expect("Helm");
+    let config = &find(&configured, "ConfigMap", "wam-scheduler")["data"]["config.yaml"];
+    let config: Value = serde_saphyr::from_str(config.as_str().expect("text")).expect("YAML");
+    assert_eq!(config["kind"], "KubeSchedulerConfiguration");
+    assert_eq!(config["profiles"][0]["schedulerName"], "mine");
     let unguarded = rendered("--set admissionPolicy.enabled=false").expect("Helm");
     assert!(unguarded.iter().all(|d| d["kind"] != "ValidatingAdmissionPolicy"));
     let budget = rendered("--set replicas=3 --set podDisruptionBudget.minAvailable=2").expect("Helm");

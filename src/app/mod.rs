@@ -21,13 +21,15 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
+use crate::actions::{
+    Executor, Metrics as ActionMetrics, Parts, Service, Settings as ExecutorSettings,
+};
 use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, health_router, router};
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
-    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients, LeaderElection,
-    LeaseOptions, Metrics as KubeMetrics, Watches,
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients,
+    LeaderElection, LeaseOptions, Metrics as KubeMetrics, Watches,
 };
 use crate::scheduler::ports::{AlwaysLeads, Leadership};
 use crate::scheduler::{self, Scheduler};
@@ -84,6 +86,8 @@ pub struct Settings {
     pub identity: String,
     /// How long an action stays with an executor that is silent.
     pub executor_lease: Duration,
+    /// How long an ended action can still be asked for.
+    pub action_retention: Duration,
     /// Of the random choices.
     pub seed: u64,
 }
@@ -254,7 +258,9 @@ impl App {
         if settings.executor {
             let mut executor = ExecutorSettings::new(settings.identity.clone());
             executor.lease = settings.executor_lease;
-            let executor = Executor::new(parts.clone(), executor);
+            executor.retention = settings.action_retention;
+            let counted = ActionMetrics::register(&mut registry);
+            let executor = Executor::new(parts.clone(), executor).counting(counted);
             let stop = executing.stop.clone();
             executing.spawn(Box::pin(executor.run(stop)));
         }

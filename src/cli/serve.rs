@@ -131,6 +131,7 @@ fn app_settings(settings: &Settings, seed: u64) -> app::Settings {
         scheduling: settings.scheduling.clone(),
         identity,
         executor_lease: settings.executor_lease,
+        action_retention: settings.action_retention,
         seed,
     }
 }

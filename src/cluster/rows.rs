@@ -39,7 +39,9 @@ impl PodInfo {
         };
         // A selector that makes no sense is told as the pod's problem, above.
         let affinity = match (&problem, &pod.spec) {
-            (None, Some(spec)) => PodAffinity::from_api(spec, &row.key.namespace, &|| row.key.to_string())?,
+            (None, Some(spec)) => {
+                PodAffinity::from_api(spec, &row.key.namespace, &|| row.key.to_string())?
+            }
             _ => PodAffinity::default(),
         };
         Ok(Self {
@@ -151,7 +153,11 @@ impl NodeInfo {
             }
         }
         let live = u32::from(pod.pod.deleted.is_none());
-        if let Some(at) = self.classes.iter().position(|c| c.class.number == pod.class.number) {
+        if let Some(at) = self
+            .classes
+            .iter()
+            .position(|c| c.class.number == pod.class.number)
+        {
             let count = &mut self.classes[at];
             count.all -= 1;
             count.live -= live;

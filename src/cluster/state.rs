@@ -402,7 +402,10 @@ impl State {
     }
 
     pub(super) fn drop_replica_set(&mut self, key: &NamespacedName, uid: &str) {
-        let known = self.replica_sets.get(uid).is_some_and(|set| set.key == *key);
+        let known = self
+            .replica_sets
+            .get(uid)
+            .is_some_and(|set| set.key == *key);
         if known || !self.replica_sets.contains_key(uid) {
             let selectors = &mut self.objects().selectors;
             if selectors.replica_sets.contains_key(key) {

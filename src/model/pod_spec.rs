@@ -115,7 +115,11 @@ impl PodSpec {
             )?,
             volumes: PodVolumes::from_api(spec, name),
             never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
-            started: pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0),
+            started: pod
+                .status
+                .as_ref()
+                .and_then(|s| s.start_time.as_ref())
+                .map(|t| t.0),
             preempted: conditions.into_iter().flatten().any(|c| {
                 c.type_ == "DisruptionTarget"
                     && c.status == "True"
@@ -217,9 +221,14 @@ mod tests {
 
     #[test]
     fn infers_features_of_the_kubelet() {
-        let s = spec(serde_json::json!({"hostNetwork":true,"hostUsers":false,"containers":[{"name":"c",
-            "restartPolicyRules":[{"action":"RestartAllContainers"}]}]}));
-        let both = ["RestartAllContainersOnContainerExits", "UserNamespacesHostNetworkSupport"];
+        let s = spec(
+            serde_json::json!({"hostNetwork":true,"hostUsers":false,"containers":[{"name":"c",
+            "restartPolicyRules":[{"action":"RestartAllContainers"}]}]}),
+        );
+        let both = [
+            "RestartAllContainersOnContainerExits",
+            "UserNamespacesHostNetworkSupport",
+        ];
         assert_eq!(s.needed_features, both);
     }
 

@@ -330,7 +330,13 @@ impl Scheduler {
             }
             Bound::Volumes(problem) => {
                 let message = format!("running PreBind plugin \"VolumeBinding\": {problem}");
-                self.event(&pod, true, "FailedScheduling", "Scheduling", message.clone());
+                self.event(
+                    &pod,
+                    true,
+                    "FailedScheduling",
+                    "Scheduling",
+                    message.clone(),
+                );
                 self.condition(&mut pod, "SchedulerError", message, None);
             }
             Bound::Done => {}
@@ -448,9 +454,9 @@ impl Scheduler {
         nominated: Option<String>,
     ) {
         let condition = (reason.to_owned(), message);
-        let said = nominated.as_deref().is_none_or(|node| {
-            pod.info.spec.nominated_node.as_deref().unwrap_or_default() == node
-        });
+        let said = nominated
+            .as_deref()
+            .is_none_or(|node| pod.info.spec.nominated_node.as_deref().unwrap_or_default() == node);
         if said && pod.condition.as_ref() == Some(&condition) {
             return;
         }

@@ -88,7 +88,10 @@ impl Scheduler {
             let framework = Framework::new(profile, &plugins)?.beside(names.clone());
             let framework = framework.watched_by(&metrics);
             let name = profile.scheduler_name.clone();
-            if frameworks.insert(name.clone(), Arc::new(framework)).is_some() {
+            if frameworks
+                .insert(name.clone(), Arc::new(framework))
+                .is_some()
+            {
                 return Err(Error::Duplicate(name));
             }
         }

@@ -26,7 +26,9 @@ pub fn replica(
     redis: &ChartRedis,
 ) -> Replica {
     let found = kubectl_json(admin, &["get", "deployment", name, "-n", namespace]);
-    let container = &found["spec"]["template"]["spec"]["containers"][0];
+    let pod = &found["spec"]["template"]["spec"];
+    let folder = account.parent().expect("it is in a folder");
+    let container = &pod["containers"][0];
     let mut args: Vec<String> = container["args"]
         .as_array()
         .expect("arguments")
@@ -38,6 +40,17 @@ pub fn replica(
         })
         .collect();
     args.push(format!("--kubeconfig={}", account.display()));
+    let config = folder.join(format!("{name}-scheduler.yaml"));
+    for arg in &mut args {
+        if arg.starts_with("--scheduler-config=") {
+            let map = &pod["volumes"][0]["configMap"]["name"];
+            let map = map.as_str().expect("a ConfigMap");
+            let found = kubectl_json(admin, &["get", "configmap", map, "-n", namespace]);
+            let text = found["data"]["config.yaml"].as_str().expect("a file");
+            std::fs::write(&config, text).expect("written");
+            *arg = format!("--scheduler-config={}", config.display());
+        }
+    }
     let serves = args.iter().any(|arg| arg.starts_with("--listen="));
     let mut env = Vec::new();
     for variable in container["env"].as_array().expect("variables") {

@@ -55,7 +55,7 @@ impl Events {
         Self::SELF_LABEL.0 | Self::SELF_SCALE_DOWN.0 | Self::SELF_TOLERATION.0 | Self::SELF_GATES.0,
     );
     /// The features that a node declares changed.
-    pub const NODE_FEATURES: Self = Self(1 << 26);
+    pub const NODE_FEATURES: Self = Self(1 << 27);
     /// Every one.
     pub const ALL: Self = Self(u64::MAX);
 

@@ -2,12 +2,16 @@
 //!
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
+pub(crate) mod autoscaler;
+pub(crate) mod budget;
+pub(crate) mod cronjob;
 pub(crate) mod daemonset;
 pub(crate) mod data;
 pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod job;
 pub(crate) mod kinds;
+pub(crate) mod lists;
 pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod namespace;
@@ -18,12 +22,12 @@ pub(crate) mod pod_update;
 pub(crate) mod priority;
 pub(crate) mod quantity;
 pub(crate) mod quota;
+pub(crate) mod quota_objects;
 pub(crate) mod rbac;
 pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod volume;
 pub(crate) mod workload;
-pub(crate) mod zero_times;
 
 use serde_json::{Value, json};
 
@@ -52,6 +56,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
     if kinds::counts_generation(key) {
         meta::set(object, "generation", Some(json!(1)));
     }
+    lists::settle(key, object);
     match key {
         ("", "pods") => {
             pod_admission::admit(call, object)?;
@@ -63,10 +68,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "secrets") => secret::prepare(object),
         ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
         ("apps", "daemonsets") => daemonset::count_template(None, object),
-        ("batch", "jobs") => {
-            let uid = meta::uid(object).to_owned();
-            job::prepare_create(object, &uid);
-        }
+        ("batch", "jobs") => job::prepare_create(call, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(call, object)?,
         _ => {}
     }
@@ -81,6 +83,9 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
     match key {
         ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
         ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
+        ("", "services") => errors.extend(service::validate(object)),
+        ("batch", "cronjobs") => errors.extend(cronjob::validate(object)),
+        ("autoscaling", _) => errors.extend(autoscaler::validate(object)),
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
@@ -91,16 +96,17 @@ pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) ->
     if call.resource.facts.namespaced {
         namespace::admit(call, tx, object)?;
     }
-    if call.resource.rule_key() == ("", "pods") {
-        quota::admit_pod(call, tx, object)?;
+    match call.resource.rule_key() {
+        ("", "pods") => quota::admit_pod(call, tx, object),
+        ("", "events") => Ok(()),
+        _ => quota_objects::admit(call, tx, object),
     }
-    Ok(())
 }
 
 /// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
 pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
     let key = call.resource.rule_key();
-    zero_times::fill(key, new);
+    lists::settle(key, new);
     let restore = |new: &mut Value, field: &str| {
         if let Value::Object(map) = new {
             match live.get(field) {
@@ -154,7 +160,7 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             }
             match key {
                 ("", "secrets") => secret::prepare(new),
-                ("", "services") => service::prepare_update(live, new),
+                ("", "services") => service::prepare_update(call, live, new),
                 ("", "pods") => pod_admission::tolerations(new),
                 _ => {}
             }
@@ -189,7 +195,12 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
         (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
             rbac::validate_update(live, new)
         }
-        (("", "services"), "") => service::validate_update(live, new),
+        (("", "services"), "") => {
+            let mut errors = service::validate_update(live, new);
+            errors.extend(service::validate(new));
+            errors
+        }
+        (("batch", "cronjobs"), "") => cronjob::validate(new),
         (("", "secrets"), "") => {
             let mut errors = data::validate_update(live, new);
             errors.extend(workload::validate_update(key, live, new));
@@ -201,6 +212,8 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
             errors.extend(data::validate(key, new));
             errors
         }
+        (("autoscaling", _), "") => autoscaler::validate(new),
+        (("batch", "jobs"), "") => job::validate_update(live, new),
         (_, "" | "scale") => {
             let mut errors = workload::validate(key, new);
             errors.extend(workload::validate_update(key, live, new));
@@ -220,7 +233,7 @@ pub(crate) fn may_vanish(object: &Value) -> bool {
 
 /// What follows from a change in the same transaction.
 pub(crate) fn after_change(call: &Call, tx: &mut Transaction<'_>, object: &Value) {
-    if matches!(call.resource.rule_key(), ("", "pods" | "resourcequotas")) {
+    if call.resource.facts.namespaced && call.resource.rule_key() != ("", "events") {
         quota::refresh(call, tx, meta::namespace(object));
     }
     if call.resource.rule_key() == ("", "events") {

@@ -141,6 +141,9 @@ fn conversion_error(error: &str) -> String {
     } else if wanted.contains('.') {
         // A named text, such as v1.PullPolicy.
         "unrecognized type: string".to_owned()
+    } else if (given, wanted) == ("int64", "string") {
+        // Go would turn the number into a character.
+        "cannot convert int64 to string".to_owned()
     } else {
         format!("unrecognized type: {wanted}")
     }

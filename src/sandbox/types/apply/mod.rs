@@ -81,7 +81,9 @@ pub fn undeclared(
     object: &Value,
     strict_error: &str,
 ) -> Option<String> {
-    let path = strict_error.strip_prefix("unknown field \"")?.strip_suffix('"')?;
+    let path = strict_error
+        .strip_prefix("unknown field \"")?
+        .strip_suffix('"')?;
     let mut ty = table.type_of(schema).unwrap_or(&Type::Any);
     let mut at = object;
     let mut text = String::new();

@@ -540,6 +540,9 @@ impl Store for Fragile {
     async fn save(&self, _: &ActionRecord, _: &[NewEvent]) -> store::Result<u64> {
         unreachable!("not the scheduler's")
     }
+    async fn prune(&self, _: Duration, _: usize) -> store::Result<usize> {
+        unreachable!("not the scheduler's")
+    }
     async fn lock(&self, _: &str, _: LockMode, _: &str) -> store::Result<bool> {
         unreachable!("not the scheduler's")
     }
