@@ -86,6 +86,7 @@ impl Scheduler {
         for profile in &config.profiles {
             let plugins = registry_with(intents.clone(), &profile.args);
             let framework = Framework::new(profile, &plugins)?.beside(names.clone());
+            let framework = framework.watched_by(&metrics);
             let name = profile.scheduler_name.clone();
             if frameworks
                 .insert(name.clone(), Arc::new(framework))
