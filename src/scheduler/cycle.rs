@@ -78,7 +78,15 @@ pub fn schedule(
         promised: true,
     };
     let found = find(framework, search, state, pod, snapshot, looking)?;
-    choose(framework, search, state, pod, snapshot, found, &HashMap::new())
+    choose(
+        framework,
+        search,
+        state,
+        pod,
+        snapshot,
+        found,
+        &HashMap::new(),
+    )
 }
 
 /// Chooses among the nodes found; `added` (by extenders) counts on top of the plugins' scores.

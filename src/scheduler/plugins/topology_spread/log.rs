@@ -2,6 +2,8 @@
 //! `e_log.c`), which the C library's differs from now and then: a score that lies right at a half would be
 //! rounded to the other side.
 
+// The digits are those of the original.
+#[allow(clippy::excessive_precision)]
 /// `ln x` for finite `x` >= 1.
 pub(super) fn ln(x: f64) -> f64 {
     const LN2_HIGH: f64 = 6.931_471_803_691_238_164_90e-01;
