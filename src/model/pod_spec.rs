@@ -16,6 +16,9 @@ use super::spread::SpreadConstraint;
 use super::taint::Toleration;
 use super::volumes::PodVolumes;
 
+/// Of pods without any.
+static NO_LABELS: Labels = Labels::new();
+
 /// A constraint that only a plugin we do not have could honour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Constraint {
@@ -110,7 +113,7 @@ impl PodSpec {
             containers: spec.containers.len() + spec.init_containers.iter().flatten().count(),
             spread: SpreadConstraint::all_from_api(
                 spec,
-                pod.metadata.labels.as_ref().unwrap_or(&Labels::default()),
+                pod.metadata.labels.as_ref().unwrap_or(&NO_LABELS),
                 &object,
             )?,
             volumes: PodVolumes::from_api(spec, name),

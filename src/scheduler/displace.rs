@@ -17,9 +17,7 @@ impl Scheduler {
         match wanted {
             Nominate::Leave => None,
             Nominate::Clear => {
-                if pod.info.spec.nominated_node.is_none() {
-                    return None;
-                }
+                pod.info.spec.nominated_node.as_ref()?;
                 self.cache.nominate(pod.uid(), None);
                 Some(String::new())
             }

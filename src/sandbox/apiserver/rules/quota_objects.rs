@@ -20,8 +20,11 @@ const NAMED: [&str; 6] = [
     "services",
 ];
 
+/// How much of a quota an object takes.
+type Measure = fn(&Value) -> i128;
+
 /// What a quota's resource counts: group, plural, and of each object how much.
-fn counted(name: &str) -> Option<(&str, &str, fn(&Value) -> i128)> {
+fn counted(name: &str) -> Option<(&str, &str, Measure)> {
     match name {
         "services.nodeports" => return Some(("", "services", node_ports)),
         "services.loadbalancers" => return Some(("", "services", load_balancers)),
@@ -34,7 +37,7 @@ fn counted(name: &str) -> Option<(&str, &str, fn(&Value) -> i128)> {
     // Pods are counted with what they ask for.
     (named != "pods").then(|| {
         let (plural, group) = named.split_once('.').unwrap_or((named, ""));
-        (group, plural, (|_| 1) as fn(&Value) -> i128)
+        (group, plural, (|_| 1) as Measure)
     })
 }
 

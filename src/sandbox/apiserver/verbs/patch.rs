@@ -108,7 +108,7 @@ impl Patch {
         match self {
             Self::Strategic(patch) => {
                 let shown = Value::String(go_text(patch));
-                let error = FieldError::invalid("patch", shown, &conversion_error(why));
+                let error = FieldError::invalid("patch", shown, conversion_error(why));
                 Error::invalid("", "", "", &[error])
             }
             Self::Json(_) | Self::Merge(_) => patch_error(object, why),
