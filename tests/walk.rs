@@ -283,8 +283,19 @@ async fn on_a_real_control_plane() {
     // With the rights that the deployment grants, and under its policy.
     let own = account::restricted(kubeconfig);
     let url = redis.url();
-    let mut args = vec!["serve", "--kubeconfig", own.to_str().expect("text"), "--redis", &url];
-    args.extend(["--listen", "127.0.0.1:0", "--leader-elect-lease-duration", "2s"]);
+    let mut args = vec![
+        "serve",
+        "--kubeconfig",
+        own.to_str().expect("text"),
+        "--redis",
+        &url,
+    ];
+    args.extend([
+        "--listen",
+        "127.0.0.1:0",
+        "--leader-elect-lease-duration",
+        "2s",
+    ]);
     args.extend(["--leader-elect-renew-deadline", "1500ms"]);
     args.extend(["--leader-elect-retry-period", "300ms"]);
     args.extend(account::LEASE);

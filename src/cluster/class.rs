@@ -52,7 +52,10 @@ impl PodClass {
         let mut table = table();
         for (_, known) in table.by_hash.get(&hash).into_iter().flatten() {
             if let Some(known) = known.upgrade() {
-                if known.namespace == namespace && known.labels == *labels && known.affinity == affinity {
+                if known.namespace == namespace
+                    && known.labels == *labels
+                    && known.affinity == affinity
+                {
                     drop(table);
                     return known;
                 }
@@ -139,7 +142,9 @@ mod tests {
         let b = PodClass::of("n", &labels("b"), PodAffinity::default());
         let elsewhere = PodClass::of("m", &labels("a"), PodAffinity::default());
         assert!(Arc::ptr_eq(&a, &same));
-        assert!(a.number != b.number && a.number != elsewhere.number && b.number != elsewhere.number);
+        assert!(
+            a.number != b.number && a.number != elsewhere.number && b.number != elsewhere.number
+        );
         assert!(b.number < PodClass::numbers());
         drop((a, same));
         let again = PodClass::of("n", &labels("a"), PodAffinity::default());

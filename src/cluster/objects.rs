@@ -101,13 +101,17 @@ impl Storage {
     /// A claim, as it is or as it is assumed to become.
     #[must_use]
     pub fn claim(&self, key: &NamespacedName) -> Option<&Arc<Claim>> {
-        self.assumed_claims.get(key).or_else(|| self.claims.get(key))
+        self.assumed_claims
+            .get(key)
+            .or_else(|| self.claims.get(key))
     }
 
     /// A volume, as it is or as it is assumed to become.
     #[must_use]
     pub fn volume(&self, name: &str) -> Option<&Arc<Volume>> {
-        self.assumed_volumes.get(name).or_else(|| self.volumes.get(name))
+        self.assumed_volumes
+            .get(name)
+            .or_else(|| self.volumes.get(name))
     }
 
     /// The volumes of a class, likewise.

@@ -102,7 +102,11 @@ pub fn event_of(value: Value) -> Result<Option<ClusterEvent>, String> {
     };
     let key = name(&value["metadata"]);
     let event = read(&kind, value).map_err(|problem| {
-        let place = if key.namespace.is_empty() { key.name.clone() } else { key.to_string() };
+        let place = if key.namespace.is_empty() {
+            key.name.clone()
+        } else {
+            key.to_string()
+        };
         format!("{kind} {place}: {problem}")
     })?;
     Ok(event)
@@ -165,7 +169,10 @@ mod tests {
         let claim = json!({"kind":"PersistentVolumeClaim","metadata":{"namespace":"n","name":"c"},
             "spec":{"resources":{"requests":{"storage":"lots"}}}});
         let problem = event_of(claim).unwrap_err();
-        assert!(problem.starts_with("PersistentVolumeClaim n/c: "), "{problem}");
+        assert!(
+            problem.starts_with("PersistentVolumeClaim n/c: "),
+            "{problem}"
+        );
         let unknown = event_of(json!({"kind":"Secret","metadata":{"name":"s"}}));
         assert!(unknown.unwrap().is_none());
     }

@@ -39,7 +39,9 @@ impl PodInfo {
         };
         // A selector that makes no sense is told as the pod's problem, above.
         let affinity = match (&problem, &pod.spec) {
-            (None, Some(spec)) => PodAffinity::from_api(spec, &row.key.namespace, &|| row.key.to_string())?,
+            (None, Some(spec)) => {
+                PodAffinity::from_api(spec, &row.key.namespace, &|| row.key.to_string())?
+            }
             _ => PodAffinity::default(),
         };
         Ok(Self {
@@ -151,7 +153,11 @@ impl NodeInfo {
             }
         }
         let live = u32::from(pod.pod.deleted.is_none());
-        if let Some(at) = self.classes.iter().position(|c| c.class.number == pod.class.number) {
+        if let Some(at) = self
+            .classes
+            .iter()
+            .position(|c| c.class.number == pod.class.number)
+        {
             let count = &mut self.classes[at];
             count.all -= 1;
             count.live -= live;
@@ -168,6 +174,15 @@ impl NodeInfo {
     }
 }
 
+/// An image, as the cluster knows it (`framework.ImageStateSummary`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageState {
+    /// How many nodes hold it.
+    pub nodes: u32,
+    /// Its size in bytes, as the first of them has told it.
+    pub size: i64,
+}
+
 /// The cluster at one moment. Immutable; nodes that did not change are shared with earlier snapshots.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -175,8 +190,8 @@ pub struct Snapshot {
     pub nodes: Vec<Arc<NodeInfo>>,
     /// Where a node is in `nodes`.
     pub index: Arc<HashMap<Arc<str>, usize>>,
-    /// How many nodes hold an image.
-    pub image_nodes: Arc<HashMap<Arc<str>, u32>>,
+    /// The images that nodes hold.
+    pub image_nodes: Arc<HashMap<Arc<str>, ImageState>>,
     /// Pending pods by the node nominated for them.
     pub nominated: Arc<HashMap<Arc<str>, Vec<Arc<PodInfo>>>>,
     /// PodDisruptionBudgets.

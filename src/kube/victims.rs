@@ -40,7 +40,11 @@ impl Victims for ApiVictims {
         });
         // The uid in the patch: a pod made again under the name answers 409.
         let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [condition]}});
-        let say = Call::patch(format!("{at}/status"), ContentType::StrategicMergePatch, &patch);
+        let say = Call::patch(
+            format!("{at}/status"),
+            ContentType::StrategicMergePatch,
+            &patch,
+        );
         let say = say.repeated(Repeat::Safe);
         match self.transport.send_raw(&say).await {
             Ok(_) => {}

@@ -49,7 +49,10 @@ impl Volumes for ApiVolumes {
         });
         let at = path(&["api", "v1", "persistentvolumes", &volume.name]);
         let call = Call::patch(at, ContentType::MergePatch, &patch);
-        self.transport.send_raw(&call).await.map_err(for_scheduler)?;
+        self.transport
+            .send_raw(&call)
+            .await
+            .map_err(for_scheduler)?;
         Ok(())
     }
 
@@ -59,9 +62,19 @@ impl Volumes for ApiVolumes {
             "annotations": {SELECTED_NODE: node},
         }});
         let (namespace, name) = (&claim.key.namespace, &claim.key.name);
-        let at = path(&["api", "v1", "namespaces", namespace, "persistentvolumeclaims", name]);
+        let at = path(&[
+            "api",
+            "v1",
+            "namespaces",
+            namespace,
+            "persistentvolumeclaims",
+            name,
+        ]);
         let call = Call::patch(at, ContentType::MergePatch, &patch);
-        self.transport.send_raw(&call).await.map_err(for_scheduler)?;
+        self.transport
+            .send_raw(&call)
+            .await
+            .map_err(for_scheduler)?;
         Ok(())
     }
 }

@@ -88,22 +88,28 @@ impl PodAffinity {
         };
         let reader = Reader { namespace, object };
         let (with, without) = (&affinity.pod_affinity, &affinity.pod_anti_affinity);
-        let required = |a: &Option<Vec<api::PodAffinityTerm>>, kind| reader.required(a.as_ref(), kind);
-        let preferred =
-            |a: &Option<Vec<api::WeightedPodAffinityTerm>>, kind| reader.preferred(a.as_ref(), kind);
+        let required =
+            |a: &Option<Vec<api::PodAffinityTerm>>, kind| reader.required(a.as_ref(), kind);
+        let preferred = |a: &Option<Vec<api::WeightedPodAffinityTerm>>, kind| {
+            reader.preferred(a.as_ref(), kind)
+        };
         let mut read = Self::default();
         if let Some(a) = with {
             let kind = "podAffinity";
             read.required = required(&a.required_during_scheduling_ignored_during_execution, kind)?;
-            read.preferred =
-                preferred(&a.preferred_during_scheduling_ignored_during_execution, kind)?;
+            read.preferred = preferred(
+                &a.preferred_during_scheduling_ignored_during_execution,
+                kind,
+            )?;
         }
         if let Some(a) = without {
             let kind = "podAntiAffinity";
             read.anti_required =
                 required(&a.required_during_scheduling_ignored_during_execution, kind)?;
-            read.anti_preferred =
-                preferred(&a.preferred_during_scheduling_ignored_during_execution, kind)?;
+            read.anti_preferred = preferred(
+                &a.preferred_during_scheduling_ignored_during_execution,
+                kind,
+            )?;
         }
         Ok(read)
     }
@@ -143,7 +149,9 @@ impl Reader<'_> {
     ) -> Result<Vec<PodAffinityTerm>, Error> {
         let list = format!("{kind}.requiredDuringSchedulingIgnoredDuringExecution");
         let terms = terms.into_iter().flatten().enumerate();
-        terms.map(|(i, t)| self.term(t, &format!("{list}[{i}]"))).collect()
+        terms
+            .map(|(i, t)| self.term(t, &format!("{list}[{i}]")))
+            .collect()
     }
 
     fn preferred(
@@ -154,7 +162,10 @@ impl Reader<'_> {
         let list = format!("{kind}.preferredDuringSchedulingIgnoredDuringExecution");
         let terms = terms.into_iter().flatten().enumerate();
         let read = |(i, t): (usize, &api::WeightedPodAffinityTerm)| {
-            let term = self.term(&t.pod_affinity_term, &format!("{list}[{i}].podAffinityTerm"))?;
+            let term = self.term(
+                &t.pod_affinity_term,
+                &format!("{list}[{i}].podAffinityTerm"),
+            )?;
             Ok((i64::from(t.weight), term))
         };
         terms.map(read).collect()
@@ -179,12 +190,14 @@ mod tests {
 
     #[test]
     fn means_its_own_namespace_unless_it_says_otherwise() {
-        let a = read(json!({"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[
+        let a = read(
+            json!({"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[
             {"topologyKey":"z","labelSelector":{"matchLabels":{"app":"a"}}},
             {"topologyKey":"z","labelSelector":{},"namespaceSelector":{}},
             {"topologyKey":"z","labelSelector":{},"namespaces":["x"],
                 "namespaceSelector":{"matchLabels":{"team":"t"}}},
-            {"topologyKey":"z"}]}}))
+            {"topologyKey":"z"}]}}),
+        )
         .unwrap();
         let app = labels("app", "a");
         let none = Labels::default();
@@ -198,9 +211,11 @@ mod tests {
 
     #[test]
     fn names_the_malformed_field() {
-        let error = read(json!({"podAntiAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[
+        let error = read(
+            json!({"podAntiAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[
             {"weight":1,"podAffinityTerm":{"topologyKey":"z","namespaceSelector":
-                {"matchExpressions":[{"key":"a","operator":"Near"}]}}}]}}))
+                {"matchExpressions":[{"key":"a","operator":"Near"}]}}}]}}),
+        )
         .unwrap_err();
         assert_eq!(
             error.field,

@@ -77,6 +77,7 @@ impl PodSpec {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let object = || format!("pod {namespace}/{name}");
         let missing = api::PodSpec::default();
+        let no_labels = Labels::default();
         let spec = pod.spec.as_ref().unwrap_or(&missing);
         let tolerations = spec.tolerations.iter().flatten().enumerate();
         let tolerations = tolerations.map(|(i, t)| {
@@ -110,12 +111,16 @@ impl PodSpec {
             containers: spec.containers.len() + spec.init_containers.iter().flatten().count(),
             spread: SpreadConstraint::all_from_api(
                 spec,
-                pod.metadata.labels.as_ref().unwrap_or(&Labels::default()),
+                pod.metadata.labels.as_ref().unwrap_or(&no_labels),
                 &object,
             )?,
             volumes: PodVolumes::from_api(spec, name),
             never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
-            started: pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0),
+            started: pod
+                .status
+                .as_ref()
+                .and_then(|s| s.start_time.as_ref())
+                .map(|t| t.0),
             preempted: conditions.into_iter().flatten().any(|c| {
                 c.type_ == "DisruptionTarget"
                     && c.status == "True"
@@ -217,9 +222,14 @@ mod tests {
 
     #[test]
     fn infers_features_of_the_kubelet() {
-        let s = spec(serde_json::json!({"hostNetwork":true,"hostUsers":false,"containers":[{"name":"c",
-            "restartPolicyRules":[{"action":"RestartAllContainers"}]}]}));
-        let both = ["RestartAllContainersOnContainerExits", "UserNamespacesHostNetworkSupport"];
+        let s = spec(
+            serde_json::json!({"hostNetwork":true,"hostUsers":false,"containers":[{"name":"c",
+            "restartPolicyRules":[{"action":"RestartAllContainers"}]}]}),
+        );
+        let both = [
+            "RestartAllContainersOnContainerExits",
+            "UserNamespacesHostNetworkSupport",
+        ];
         assert_eq!(s.needed_features, both);
     }
 

@@ -41,7 +41,10 @@ impl SpreadConstraint {
     ) -> Result<Self, (String, String)> {
         let at = |(inner, problem): (String, String)| (format!(".labelSelector{inner}"), problem);
         let selector = constraint.label_selector.as_ref();
-        let mut selector = selector.map(LabelSelector::from_api).transpose().map_err(at)?;
+        let mut selector = selector
+            .map(LabelSelector::from_api)
+            .transpose()
+            .map_err(at)?;
         if let Some(selector) = &mut selector {
             let keys = constraint.match_label_keys.iter().flatten();
             for (key, value) in keys.filter_map(|key| labels.get_key_value(key)) {
@@ -74,7 +77,11 @@ impl SpreadConstraint {
         labels: &Labels,
         object: &dyn Fn() -> String,
     ) -> Result<Vec<Self>, Error> {
-        let constraints = spec.topology_spread_constraints.iter().flatten().enumerate();
+        let constraints = spec
+            .topology_spread_constraints
+            .iter()
+            .flatten()
+            .enumerate();
         let read = |(i, c)| {
             Self::from_api(c, labels).map_err(|(inner, problem)| Error {
                 object: object(),
@@ -99,7 +106,8 @@ mod tests {
         let labels: Labels = [("app", "a"), ("hash", "1")]
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into();
-        let read = SpreadConstraint::from_api(&serde_json::from_value(constraint).unwrap(), &labels);
+        let read =
+            SpreadConstraint::from_api(&serde_json::from_value(constraint).unwrap(), &labels);
         let read = read.unwrap();
         let selector = read.selector.unwrap();
         assert!(selector.matches(&labels));
@@ -116,6 +124,9 @@ mod tests {
         let spec = serde_json::from_value(spec).unwrap();
         let error = SpreadConstraint::all_from_api(&spec, &Labels::default(), &|| "pod a/b".into());
         let error = error.unwrap_err();
-        assert_eq!(error.field, "spec.topologySpreadConstraints[0].whenUnsatisfiable");
+        assert_eq!(
+            error.field,
+            "spec.topologySpreadConstraints[0].whenUnsatisfiable"
+        );
     }
 }

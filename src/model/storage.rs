@@ -110,7 +110,11 @@ impl Claim {
             problem,
         };
         let spec = claim.spec.clone().unwrap_or_default();
-        let selector = spec.selector.as_ref().map(LabelSelector::from_api).transpose();
+        let selector = spec
+            .selector
+            .as_ref()
+            .map(LabelSelector::from_api)
+            .transpose();
         let selector = selector.map_err(|(at, p)| error(&format!("spec.selector{at}"), p))?;
         let requests = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
         let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
@@ -203,12 +207,18 @@ impl Volume {
         };
         let labels = meta.labels.clone().unwrap_or_default();
         let spec = volume.spec.clone().unwrap_or_default();
-        let required = spec.node_affinity.as_ref().and_then(|a| a.required.as_ref());
+        let required = spec
+            .node_affinity
+            .as_ref()
+            .and_then(|a| a.required.as_ref());
         let terms = required.map(|r| {
             let terms = r.node_selector_terms.iter().enumerate();
             let read = |(i, t)| {
                 NodeSelectorTerm::from_api(t).map_err(|(at, p)| {
-                    error(&format!("spec.nodeAffinity.required.nodeSelectorTerms[{i}]{at}"), p)
+                    error(
+                        &format!("spec.nodeAffinity.required.nodeSelectorTerms[{i}]{at}"),
+                        p,
+                    )
                 })
             };
             terms.map(read).collect::<Result<Vec<_>, _>>()
@@ -222,8 +232,14 @@ impl Volume {
                 .unwrap_or_default(),
             capacity: capacity.unwrap_or_default(),
             access_modes: spec.access_modes.clone().unwrap_or_default(),
-            mode: spec.volume_mode.clone().unwrap_or_else(|| "Filesystem".to_owned()),
-            attributes_class: spec.volume_attributes_class_name.clone().unwrap_or_default(),
+            mode: spec
+                .volume_mode
+                .clone()
+                .unwrap_or_else(|| "Filesystem".to_owned()),
+            attributes_class: spec
+                .volume_attributes_class_name
+                .clone()
+                .unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),
             available: phase == Some("Available"),
             bound_by_controller: annotation(meta, BOUND_BY_CONTROLLER).is_some(),
@@ -236,7 +252,10 @@ impl Volume {
             }),
             nodes: terms.transpose()?,
             zones: zones(&labels),
-            csi: spec.csi.as_ref().map(|c| (c.driver.clone(), c.volume_handle.clone())),
+            csi: spec
+                .csi
+                .as_ref()
+                .map(|c| (c.driver.clone(), c.volume_handle.clone())),
             in_tree: in_tree(&spec, &labels),
             labels,
             name,
@@ -253,9 +272,9 @@ impl Volume {
     /// Whether it is bound, or meant, for this claim.
     #[must_use]
     pub fn is_for(&self, claim: &Claim) -> bool {
-        self.claim.as_ref().is_some_and(|c| {
-            c.key == claim.key && (c.uid.is_empty() || c.uid == claim.uid)
-        })
+        self.claim
+            .as_ref()
+            .is_some_and(|c| c.key == claim.key && (c.uid.is_empty() || c.uid == claim.uid))
     }
 }
 
@@ -318,7 +337,9 @@ impl StorageClass {
         let terms = class.allowed_topologies.iter().flatten();
         let topologies = terms.map(|term| {
             let expressions = term.match_label_expressions.iter().flatten();
-            expressions.map(|e| (e.key.clone(), e.values.clone())).collect()
+            expressions
+                .map(|e| (e.key.clone(), e.values.clone()))
+                .collect()
         });
         Self {
             name: class.metadata.name.clone().unwrap_or_default(),
@@ -360,7 +381,10 @@ impl CsiNode {
     /// Reads one.
     #[must_use]
     pub fn from_api(node: &storage::CSINode) -> Self {
-        let migrated = annotation(&node.metadata, "storage.alpha.kubernetes.io/migrated-plugins");
+        let migrated = annotation(
+            &node.metadata,
+            "storage.alpha.kubernetes.io/migrated-plugins",
+        );
         let plugins = migrated.iter().flat_map(|m| m.split(','));
         let limits = node.spec.drivers.iter().filter_map(|d| {
             let count = d.allocatable.as_ref()?.count?;
@@ -369,7 +393,10 @@ impl CsiNode {
         Self {
             name: node.metadata.name.clone().unwrap_or_default(),
             limits: limits.collect(),
-            migrated: plugins.filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+            migrated: plugins
+                .filter(|p| !p.is_empty())
+                .map(str::to_owned)
+                .collect(),
         }
     }
 }
@@ -419,10 +446,17 @@ impl CsiCapacity {
             field: field.to_owned(),
             problem,
         };
-        let nodes = capacity.node_topology.as_ref().map(LabelSelector::from_api).transpose();
+        let nodes = capacity
+            .node_topology
+            .as_ref()
+            .map(LabelSelector::from_api)
+            .transpose();
         let nodes = nodes.map_err(|(at, p)| error(&format!("nodeTopology{at}"), p))?;
         // The size of a single volume says more than the sum.
-        let limit = capacity.maximum_volume_size.as_ref().or(capacity.capacity.as_ref());
+        let limit = capacity
+            .maximum_volume_size
+            .as_ref()
+            .or(capacity.capacity.as_ref());
         let limit = limit.map(|q| read(q, &error, "capacity")).transpose()?;
         Ok(Self {
             class: capacity.storage_class_name.clone(),
@@ -490,7 +524,8 @@ mod tests {
         let class = json!({"metadata":{"name":"c"},"provisioner":"p","allowedTopologies":[
             {"matchLabelExpressions":[{"key":"z","values":["a","b"]},{"key":"r","values":["1"]}]}, {}]});
         let class = StorageClass::from_api(&serde_json::from_value(class).unwrap());
-        let labels = |z: &str, r: &str| Labels::from([("z".into(), z.into()), ("r".into(), r.into())]);
+        let labels =
+            |z: &str, r: &str| Labels::from([("z".into(), z.into()), ("r".into(), r.into())]);
         assert!(class.allows(&labels("b", "1")) && !class.allows(&labels("b", "2")));
         assert_eq!(class.waits, None);
     }

@@ -129,7 +129,9 @@ mod tests {
     #[test]
     fn equal_labels_have_equal_numbers() {
         let labels = |entries: &[(&str, &str)]| -> Labels {
-            let own = entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            let own = entries
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
             own.collect()
         };
         let a = Domains::of(&labels(&[("zone", "a"), ("host", "1")]));

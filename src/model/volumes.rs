@@ -68,17 +68,39 @@ impl Disk {
     pub fn conflicts(&self, other: &Self) -> bool {
         match (self, other) {
             (
-                Self::Gce { name: a, read_only: x },
-                Self::Gce { name: b, read_only: y },
+                Self::Gce {
+                    name: a,
+                    read_only: x,
+                },
+                Self::Gce {
+                    name: b,
+                    read_only: y,
+                },
             )
             | (
-                Self::Iscsi { iqn: a, read_only: x },
-                Self::Iscsi { iqn: b, read_only: y },
+                Self::Iscsi {
+                    iqn: a,
+                    read_only: x,
+                },
+                Self::Iscsi {
+                    iqn: b,
+                    read_only: y,
+                },
             ) => a == b && !(*x && *y),
             (Self::Aws(a), Self::Aws(b)) => a == b,
             (
-                Self::Rbd { monitors, pool, image, read_only },
-                Self::Rbd { monitors: m, pool: p, image: i, read_only: r },
+                Self::Rbd {
+                    monitors,
+                    pool,
+                    image,
+                    read_only,
+                },
+                Self::Rbd {
+                    monitors: m,
+                    pool: p,
+                    image: i,
+                    read_only: r,
+                },
             ) => pool == p && image == i && !(*read_only && *r) && !monitors.is_disjoint(m),
             _ => false,
         }
@@ -205,7 +227,11 @@ mod tests {
             {"name":"b","ephemeral":{}},
             {"name":"c","awsElasticBlockStore":{"volumeID":"aws://z/vol-1"}},
             {"name":"d","emptyDir":{}}]));
-        let names: Vec<_> = v.claims.iter().map(|c| (c.name.as_str(), c.ephemeral)).collect();
+        let names: Vec<_> = v
+            .claims
+            .iter()
+            .map(|c| (c.name.as_str(), c.ephemeral))
+            .collect();
         assert_eq!(names, [("x", false), ("p-b", true)]);
         assert_eq!(v.disks, [Disk::Aws("aws://z/vol-1".into())]);
         assert_eq!(v.in_tree[0].handle, "vol-1");
@@ -214,7 +240,8 @@ mod tests {
     #[test]
     fn read_only_disks_are_shared() {
         let gce = |read_only: bool| {
-            let disk = json!([{"name":"a","gcePersistentDisk":{"pdName":"d","readOnly":read_only}}]);
+            let disk =
+                json!([{"name":"a","gcePersistentDisk":{"pdName":"d","readOnly":read_only}}]);
             volumes(disk).disks.remove(0)
         };
         assert!(gce(false).conflicts(&gce(true)));

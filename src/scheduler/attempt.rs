@@ -9,9 +9,9 @@ use tracing::{debug, warn};
 
 use super::binding::Bound;
 use super::cycle::{self, Choice, Failure};
-use super::diagnosis::{FitError, truncated};
+use super::diagnosis::{FitError, Nominate, truncated};
 use super::extender::{self, EXTENDER};
-use super::framework::{CycleState, Framework, Status};
+use super::framework::{CycleState, Framework, Point, Status};
 use super::intents::Match;
 use super::metrics::Attempt;
 use super::plugins::action_intent::Target;
@@ -32,6 +32,7 @@ pub(super) struct InBinding {
     node: String,
     promises: Promises,
     started: Instant,
+    sent: Option<Instant>,
 }
 
 /// What the intents say about a pod that is to be decided.
@@ -231,14 +232,15 @@ impl Scheduler {
             self.queue.done(pod.uid());
             return;
         }
+        let info = &pod.info;
         let decided = framework
-            .reserve(&state, &pod.info, &node)
-            .and_then(|()| framework.permit(&state, &pod.info, &node))
-            .and_then(|()| framework.bind(&state, &pod.info, &node));
+            .timed(Point::Reserve, || framework.reserve(&state, info, &node))
+            .and_then(|()| framework.timed(Point::Permit, || framework.permit(&state, info, &node)))
+            .and_then(|()| framework.timed(Point::PreBind, || framework.bind(&state, info, &node)));
         match decided {
             Ok((work, binding)) => {
                 self.queue.done(pod.uid());
-                let uid = pod.uid().to_owned();
+                let (uid, sent) = (pod.uid().to_owned(), framework.start());
                 let promises = Promises::new(&work, &node);
                 promises.make(&self.cache);
                 self.binding.insert(
@@ -250,6 +252,7 @@ impl Scheduler {
                         node,
                         promises,
                         started,
+                        sent,
                     },
                 );
                 self.caller.bind(binding, work, &self.cache);
@@ -271,6 +274,7 @@ impl Scheduler {
             node,
             promises,
             started,
+            sent,
         }) = self.binding.remove(uid)
         else {
             return;
@@ -279,6 +283,7 @@ impl Scheduler {
         let profile = framework.scheduler_name.clone();
         let seconds = now.duration_since(started).as_secs_f64();
         if matches!(bound, Bound::Done) {
+            framework.ran(Point::Bind, None, sent);
             let note = format!("Successfully assigned {} to {node}", pod.info.pod.key);
             self.event(&pod, false, "Scheduled", "Binding", note);
             framework.post_bind(&pod.info, &node);
@@ -325,7 +330,13 @@ impl Scheduler {
             }
             Bound::Volumes(problem) => {
                 let message = format!("running PreBind plugin \"VolumeBinding\": {problem}");
-                self.event(&pod, true, "FailedScheduling", "Scheduling", message.clone());
+                self.event(
+                    &pod,
+                    true,
+                    "FailedScheduling",
+                    "Scheduling",
+                    message.clone(),
+                );
                 self.condition(&mut pod, "SchedulerError", message, None);
             }
             Bound::Done => {}
@@ -392,6 +403,12 @@ impl Scheduler {
             }
             None => {
                 let nomination = fit.as_mut().map(|e| std::mem::take(&mut e.nomination));
+                if let Some(nomination) = &nomination {
+                    self.metrics.preempted(match nomination {
+                        Nominate::Node(nomination) => Some(nomination.victims.len()),
+                        _ => None,
+                    });
+                }
                 let nominated = self.nominate(&pod, nomination.unwrap_or_default());
                 self.condition(&mut pod, "Unschedulable", message, nominated);
             }
@@ -437,9 +454,9 @@ impl Scheduler {
         nominated: Option<String>,
     ) {
         let condition = (reason.to_owned(), message);
-        let said = nominated.as_deref().is_none_or(|node| {
-            pod.info.spec.nominated_node.as_deref().unwrap_or_default() == node
-        });
+        let said = nominated
+            .as_deref()
+            .is_none_or(|node| pod.info.spec.nominated_node.as_deref().unwrap_or_default() == node);
         if said && pod.condition.as_ref() == Some(&condition) {
             return;
         }

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use super::diagnosis::{FitError, Nominate};
 use super::framework::plugin::PostFilterContext;
 use super::framework::runtime::not_satisfied;
-use super::framework::{Code, CycleState, Framework, Status};
+use super::framework::{Code, CycleState, Framework, Point, Status};
 use super::plugins::action_intent::Target;
 use crate::cluster::{NodeInfo, PodInfo, Snapshot};
 
@@ -78,7 +78,15 @@ pub fn schedule(
         promised: true,
     };
     let found = find(framework, search, state, pod, snapshot, looking)?;
-    choose(framework, search, state, pod, snapshot, found, &HashMap::new())
+    choose(
+        framework,
+        search,
+        state,
+        pod,
+        snapshot,
+        found,
+        &HashMap::new(),
+    )
 }
 
 /// Chooses among the nodes found; `added` (by extenders) counts on top of the plugins' scores.
@@ -147,7 +155,15 @@ pub(super) fn after_filter(
         error: &error,
         random,
     };
-    match framework.post_filter(&context) {
+    let started = framework.start();
+    let helped = framework.post_filter(&context);
+    let none = Status::unschedulable("");
+    framework.ran(
+        Point::PostFilter,
+        helped.as_ref().err().map(|_| &none),
+        started,
+    );
+    match helped {
         Ok(nomination) => error.nomination = Nominate::Node(nomination),
         Err((reasons, clear)) => {
             error.post_filter = reasons.join(", ");
@@ -187,7 +203,11 @@ pub(super) fn find(
         nodes: snapshot.nodes.len(),
         ..FitError::default()
     };
-    let (names, narrowing) = match framework.pre_filter(state, pod, snapshot) {
+    framework.asked_all(Point::PreFilter);
+    let narrowed = framework.timed(Point::PreFilter, || {
+        framework.pre_filter(state, pod, snapshot)
+    });
+    let (names, narrowing) = match narrowed {
         Ok(narrowed) => narrowed,
         Err(status) if status.is_rejection() => {
             error.pre_filter = Some(status.message());
@@ -222,6 +242,7 @@ pub(super) fn find(
         return Ok((vec![node.clone()], error));
     }
     let mut feasible = Vec::new();
+    let started = framework.start();
     match &names {
         Some(names) => {
             for node in names.iter().filter_map(|name| snapshot.node(name)) {
@@ -257,6 +278,8 @@ pub(super) fn find(
             search.next_start = (start + looked_at) % all;
         }
     }
+    framework.ran(Point::Filter, None, started);
+    framework.asked_filters(feasible.len(), &error);
     Ok((feasible, error))
 }
 

@@ -17,9 +17,7 @@ impl Scheduler {
         match wanted {
             Nominate::Leave => None,
             Nominate::Clear => {
-                if pod.info.spec.nominated_node.is_none() {
-                    return None;
-                }
+                pod.info.spec.nominated_node.as_ref()?;
                 self.cache.nominate(pod.uid(), None);
                 Some(String::new())
             }
@@ -51,16 +49,22 @@ impl Scheduler {
         self.preempting.insert(pod.uid().to_owned());
         // Those that are going already need not be told.
         let victims = victims.into_iter().filter(|v| v.pod.deleted.is_none());
-        self.caller.displace(pod.uid().to_owned(), victims.collect(), why);
+        self.caller
+            .displace(pod.uid().to_owned(), victims.collect(), why);
     }
 
     /// Pods of lower priority that wait for the same node: it may not be enough for them any more, so that
     /// they must look again.
     fn withdraw_lower_nominations(&self, pod: &QueuedPod, node: &str) {
         let snapshot = self.cache.snapshot();
-        let lower = snapshot.nominated.get(node).into_iter().flatten().filter(|other| {
-            other.spec.priority < pod.info.spec.priority && other.uid() != pod.uid()
-        });
+        let lower = snapshot
+            .nominated
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter(|other| {
+                other.spec.priority < pod.info.spec.priority && other.uid() != pod.uid()
+            });
         for other in lower {
             self.cache.nominate(other.uid(), None);
             if let Some((reason, message)) = other.spec.unscheduled.clone() {
@@ -78,9 +82,8 @@ impl Scheduler {
     /// The victims of a pod have been told: it may look again as soon as one of them is gone.
     pub(super) fn displaced(&mut self, uid: &str, failed: bool, now: Instant) {
         self.preempting.remove(uid);
-        self.queue.release(now, |pod, why| {
-            pod.uid() == uid && *why == Held::Preempting
-        });
+        self.queue
+            .release(now, |pod, why| pod.uid() == uid && *why == Held::Preempting);
         if !failed {
             return;
         }

@@ -128,7 +128,7 @@ fn all_bound(storage: &Storage, binding: &Binding, work: &PreBindWork) -> Result
             all = false;
             continue;
         }
-        if !volume.claim.as_ref().is_some_and(|c| !c.uid.is_empty()) {
+        if volume.claim.as_ref().is_none_or(|c| c.uid.is_empty()) {
             return Err(format!("ClaimRef got reset for pv {:?}", volume.name));
         }
         all &= now.is_bound();

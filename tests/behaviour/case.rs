@@ -496,7 +496,9 @@ fn difference(expected: &str, said: &str) -> String {
         let _ = writeln!(
             out,
             "  {}",
-            was.first().or_else(|| is.first()).map_or("", String::as_str)
+            was.first()
+                .or_else(|| is.first())
+                .map_or("", String::as_str)
         );
         for line in was.iter().filter(|line| !is.contains(line)) {
             let _ = writeln!(out, "- {line}");

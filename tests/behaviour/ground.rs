@@ -46,8 +46,18 @@ impl Ground {
         let make = || {
             let own = account::restricted(admin);
             let subject = format!("--serviceaccount=default:{}", account::NAME);
-            let role = ["create", "clusterrole", "lease", "--resource=leases.coordination.k8s.io"];
-            let bind = ["create", "clusterrolebinding", "lease", "--clusterrole=lease"];
+            let role = [
+                "create",
+                "clusterrole",
+                "lease",
+                "--resource=leases.coordination.k8s.io",
+            ];
+            let bind = [
+                "create",
+                "clusterrolebinding",
+                "lease",
+                "--clusterrole=lease",
+            ];
             for (args, last) in [(role, "--verb=create,get,update"), (bind, subject.as_str())] {
                 kubectl(admin, &[&args[..], &[last]].concat()).expect("made");
             }

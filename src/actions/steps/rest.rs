@@ -30,7 +30,7 @@ pub(super) struct AtRest {
 pub(super) async fn without_pod_of(step: &Step, intent: &Intent) -> Result<Option<AtRest>, End> {
     // Asked before the cluster: what is written in between is in what the cluster says.
     let rising = |record: &ActionRecord| is_rising(record, &intent.workload);
-    if step.context.journal.read(rising).await {
+    if step.context.journal.read(rising).await || others_open(step, intent).await? {
         return Ok(None);
     }
     let rest = match look(step, intent).await {
@@ -45,6 +45,16 @@ pub(super) async fn without_pod_of(step: &Step, intent: &Intent) -> Result<Optio
     let store = &step.context.parts.store;
     let now = step.store(|| store.intent(&intent.id)).await?;
     Ok(Some(rest).filter(|_| now.is_some_and(|now| now.claim == intent.claim)))
+}
+
+/// Whether another action waits for a pod of the workload too. Intents of one workload are fungible: its pod may be
+/// there for ours or ours for its own, and then ours is still to come.
+async fn others_open(step: &Step, ours: &Intent) -> Result<bool, End> {
+    let store = &step.context.parts.store;
+    let intents = step.store(|| store.intents_since(0)).await?;
+    Ok(intents.changed.iter().any(|other| {
+        other.action != ours.action && other.workload == ours.workload && !other.hold
+    }))
 }
 
 async fn look(step: &Step, intent: &Intent) -> Result<Option<AtRest>, CallError> {

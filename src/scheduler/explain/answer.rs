@@ -172,7 +172,10 @@ impl Answer {
             return;
         }
         let best = self.nodes.iter().filter_map(|n| n.total).max();
-        let best_ones = self.nodes.iter().filter(|n| n.total.is_some() && n.total == best);
+        let best_ones = self
+            .nodes
+            .iter()
+            .filter(|n| n.total.is_some() && n.total == best);
         self.candidates = best_ones.map(|n| n.name.clone()).collect();
         self.candidates.sort();
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use answer::{Answer, NodeAnswer, Nominated, PluginScore, Preemption, Verdict, Victims};
-pub use case::{Case, CaseError, cluster_of, framework_for};
+pub use case::{Case, CaseError, framework_for, take_in_objects};
 
 use super::cycle::after_filter;
 use super::diagnosis::{FitError, Nominate};
@@ -52,7 +52,10 @@ pub fn explain(framework: &Framework, snapshot: &Snapshot, pod: &PodInfo) -> Ans
         }
         Ok((names, narrowing)) => {
             for node in &snapshot.nodes {
-                if names.as_ref().is_some_and(|names| !names.contains(node.name())) {
+                if names
+                    .as_ref()
+                    .is_some_and(|names| !names.contains(node.name()))
+                {
                     continue;
                 }
                 match framework.filter_beside_nominated(&state, pod, node, snapshot) {
@@ -80,7 +83,10 @@ pub fn explain(framework: &Framework, snapshot: &Snapshot, pod: &PodInfo) -> Ans
         .iter()
         .map(|node| NodeAnswer {
             name: node.name().to_string(),
-            filter: error.status(node.name()).filter(|_| !fits(node)).map(Verdict::of),
+            filter: error
+                .status(node.name())
+                .filter(|_| !fits(node))
+                .map(Verdict::of),
             ..NodeAnswer::default()
         })
         .collect();

@@ -135,10 +135,9 @@ impl Extenders {
                 continue;
             }
             let answer = match extender.filter(pod, &feasible).await {
-                Ok(answer) => choose_among(&feasible, answer.nodes, config).map(|nodes| {
+                Ok(answer) => choose_among(&feasible, answer.nodes, config).inspect(|_| {
                     note(error, answer.failed, Status::unschedulable);
                     note(error, answer.unresolvable, Status::unresolvable);
-                    nodes
                 }),
                 Err(problem) => Err(problem),
             };

@@ -2,9 +2,11 @@ use prometheus_client::encoding::text::encode;
 
 use super::*;
 
+type Buckets = Option<(f64, f64, usize)>;
+
 /// Name, type, labels, and for histograms the finite buckets' first, last and count: from
 /// `pkg/scheduler/metrics/metrics.go` of v1.36.
-const UPSTREAM: &[(&str, &str, &[&str], Option<(f64, f64, usize)>)] = &[
+const UPSTREAM: &[(&str, &str, &[&str], Buckets)] = &[
     ("schedule_attempts", "counter", &["result", "profile"], None),
     (
         "scheduling_attempt_duration_seconds",
@@ -110,7 +112,7 @@ fn exercised() -> String {
     metrics.event_handled(Events::NODE_ADD, 0.0);
     metrics.point(Point::Filter, None, "p", 0.0);
     metrics.plugin("A", Point::PreScore, Some(Code::Skip), 0.0);
-    metrics.evaluated("A", Point::Filter, "p", 3);
+    metrics.evaluations("A", Point::Filter, "p").add(3);
     metrics.preempted(Some(3));
     metrics.preemption_done(true, 0.0);
     metrics.permit_wait.observe(["x"], 0.0);

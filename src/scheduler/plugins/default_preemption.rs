@@ -1,10 +1,10 @@
 //! DefaultPreemption: when a pod fits nowhere, pods of lower priority may have to go.
 
 use crate::scheduler::config::args::DefaultPreemptionArgs;
+use crate::scheduler::framework::Status;
 use crate::scheduler::framework::plugin::{
     NoHelp, Nomination, Plugin, PostFilter, PostFilterContext,
 };
-use crate::scheduler::framework::Status;
 use crate::scheduler::preemption::{self, Ineligible};
 
 /// See the module.

@@ -64,10 +64,16 @@ pub fn registry_with(intents: Arc<IntentBook>, args: &PluginArgs) -> Vec<Arc<dyn
             timeout_seconds: args.volume_binding.bind_timeout_seconds,
         }),
         Arc::new(volume_zone::VolumeZone),
-        Arc::new(topology_spread::PodTopologySpread::new(&args.topology_spread)),
-        Arc::new(inter_pod_affinity::InterPodAffinity::new(&args.inter_pod_affinity)),
+        Arc::new(topology_spread::PodTopologySpread::new(
+            &args.topology_spread,
+        )),
+        Arc::new(inter_pod_affinity::InterPodAffinity::new(
+            &args.inter_pod_affinity,
+        )),
         Arc::new(dynamic_resources::DynamicResources),
-        Arc::new(default_preemption::DefaultPreemption::new(&args.default_preemption)),
+        Arc::new(default_preemption::DefaultPreemption::new(
+            &args.default_preemption,
+        )),
         Arc::new(balanced_allocation::NodeResourcesBalancedAllocation {
             resources: args
                 .balanced_allocation

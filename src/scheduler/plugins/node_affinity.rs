@@ -179,7 +179,11 @@ mod tests {
     #[test]
     fn narrows_when_every_term_names_nodes() {
         let narrow = |pod: &PodInfo| {
-            NodeAffinity::default().pre_filter(&mut CycleState::default(), pod, &Snapshot::default())
+            NodeAffinity::default().pre_filter(
+                &mut CycleState::default(),
+                pod,
+                &Snapshot::default(),
+            )
         };
         let names = |list: &[&str]| Some(list.iter().map(|n| intern(n)).collect());
         assert_eq!(
@@ -204,7 +208,11 @@ mod tests {
         let state = CycleState::default();
         let node = |zone: &str| testing::node(json!({"metadata":{"name":"n","labels":{"z":zone}}}));
         let pod = testing::pod(json!({"containers":[],"nodeSelector":{"z":"a"}}));
-        assert!(NodeAffinity::default().filter(&state, &pod, &node("a")).is_ok());
+        assert!(
+            NodeAffinity::default()
+                .filter(&state, &pod, &node("a"))
+                .is_ok()
+        );
         assert_eq!(
             NodeAffinity::default().filter(&state, &pod, &node("b")),
             Err(Status::unresolvable(

@@ -41,12 +41,16 @@ impl Filter for NodeDeclaredFeatures {
     fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Status> {
         let declares = |feature: &&str| {
             let features = &node.node.features;
-            features.binary_search_by(|f| f.as_str().cmp(feature)).is_ok()
+            features
+                .binary_search_by(|f| f.as_str().cmp(feature))
+                .is_ok()
         };
         if pod.spec.needed_features.iter().all(declares) {
             return Ok(());
         }
-        Err(Status::unresolvable("node(s) didn't match Pod's required features"))
+        Err(Status::unresolvable(
+            "node(s) didn't match Pod's required features",
+        ))
     }
 }
 
@@ -64,7 +68,9 @@ mod tests {
         };
         let pod = testing::pod(json!({"containers":[],"hostNetwork":true,"hostUsers":false}));
         let fits = |features| {
-            NodeDeclaredFeatures.filter(&CycleState::default(), &pod, &node(features)).is_ok()
+            NodeDeclaredFeatures
+                .filter(&CycleState::default(), &pod, &node(features))
+                .is_ok()
         };
         assert!(fits(json!(["Z", "UserNamespacesHostNetworkSupport"])));
         assert!(!fits(json!(["Z"])));

@@ -49,7 +49,13 @@ pub(crate) struct Term {
 pub(crate) const KEYS: [&str; 3] = ["zone", "rack", "kubernetes.io/hostname"];
 
 pub(crate) fn terms() -> impl Strategy<Value = Vec<Term>> {
-    let term = (any::<bool>(), proptest::option::of(1_u8..9), 0_u8..3, 0_u8..3, 0_u8..3);
+    let term = (
+        any::<bool>(),
+        proptest::option::of(1_u8..9),
+        0_u8..3,
+        0_u8..3,
+        0_u8..3,
+    );
     let term = term.prop_map(|(anti, weight, app, key, namespaces)| Term {
         anti,
         weight,
@@ -61,7 +67,14 @@ pub(crate) fn terms() -> impl Strategy<Value = Vec<Term>> {
 }
 
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let pod = (0..PODS, 0_u8..2, 0_u8..3, 0..NODES, proptest::bool::weighted(0.2), terms());
+    let pod = (
+        0..PODS,
+        0_u8..2,
+        0_u8..3,
+        0..NODES,
+        proptest::bool::weighted(0.2),
+        terms(),
+    );
     let pod = pod.prop_map(|(number, namespace, app, node, terminating, terms)| {
         Op::Pod(RandomPod {
             number,
@@ -128,9 +141,16 @@ impl Term {
 pub(crate) fn affinity(terms: &[Term]) -> Value {
     let mut affinity = json!({});
     for term in terms {
-        let kind = if term.anti { "podAntiAffinity" } else { "podAffinity" };
+        let kind = if term.anti {
+            "podAntiAffinity"
+        } else {
+            "podAffinity"
+        };
         let (list, item) = match term.weight {
-            None => ("requiredDuringSchedulingIgnoredDuringExecution", term.json()),
+            None => (
+                "requiredDuringSchedulingIgnoredDuringExecution",
+                term.json(),
+            ),
             Some(weight) => (
                 "preferredDuringSchedulingIgnoredDuringExecution",
                 json!({"weight": weight, "podAffinityTerm": term.json()}),
@@ -163,8 +183,10 @@ pub(crate) fn cluster(ops: &[Op]) -> (Arc<Snapshot>, Plain) {
                         labels.insert(key.to_owned(), format!("{key}-{value}"));
                     }
                 }
-                put(json!({"kind":"Node","metadata":{"name":format!("n{n}"),"labels":labels},
-                    "status":{"allocatable":{"pods":"110"}}}));
+                put(
+                    json!({"kind":"Node","metadata":{"name":format!("n{n}"),"labels":labels},
+                    "status":{"allocatable":{"pods":"110"}}}),
+                );
                 plain.nodes.insert(*n, labels);
             }
             Op::NodeGone(n) => {

@@ -71,7 +71,16 @@ mod tests {
         assert_eq!(Curve::Most.score(90, 40), 100);
         let points = Curve::Points(vec![(10, 20), (50, 100), (80, 0)]);
         // level before the first point, linear between, level after the last
-        let scores = [(0, 20), (10, 20), (20, 40), (50, 100), (65, 50), (80, 0), (95, 0), (200, 0)];
+        let scores = [
+            (0, 20),
+            (10, 20),
+            (20, 40),
+            (50, 100),
+            (65, 50),
+            (80, 0),
+            (95, 0),
+            (200, 0),
+        ];
         for (percent, score) in scores {
             assert_eq!(points.score(percent, 100), score, "{percent}");
         }

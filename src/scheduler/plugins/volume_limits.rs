@@ -71,7 +71,11 @@ impl Filter for NodeVolumeLimits {
                 on_node.attachable(other, false, &mut there)?;
             }
         }
-        let shared: Vec<_> = new.keys().filter(|v| there.contains_key(*v)).cloned().collect();
+        let shared: Vec<_> = new
+            .keys()
+            .filter(|v| there.contains_key(*v))
+            .cloned()
+            .collect();
         for volume in shared {
             new.remove(&volume);
         }
@@ -113,7 +117,8 @@ impl OnNode<'_> {
                     continue;
                 }
                 let name = &claim.name;
-                let reason = format!("looking up PVC {key}: persistentvolumeclaim {name:?} not found");
+                let reason =
+                    format!("looking up PVC {key}: persistentvolumeclaim {name:?} not found");
                 return Err(Status::unresolvable(reason));
             };
             if claim.ephemeral && found.owner.as_deref() != Some(pod.uid()) {
@@ -160,5 +165,8 @@ impl OnNode<'_> {
 
 /// The claim of an ephemeral volume that was made for another.
 pub(super) fn not_for_pod(key: &NamespacedName, pod: &PodInfo) -> String {
-    format!("PVC {key} was not created for pod {} (pod is not owner)", pod.pod.key)
+    format!(
+        "PVC {key} was not created for pod {} (pod is not owner)",
+        pod.pod.key
+    )
 }

@@ -71,7 +71,11 @@ impl PreFilter for VolumeRestrictions {
             }
         }
         let used = |claim: &&String| {
-            let pods = snapshot.nodes.iter().filter(|n| n.mounts).flat_map(|n| &n.pods);
+            let pods = snapshot
+                .nodes
+                .iter()
+                .filter(|n| n.mounts)
+                .flat_map(|n| &n.pods);
             let mut others = pods.filter(|p| p.pod.key.namespace == *namespace);
             others.any(|p| {
                 let mut claims = p.spec.volumes.claims.iter().filter(|c| !c.ephemeral);

@@ -65,7 +65,8 @@ impl PreFilter for VolumeZone {
                 };
                 match found.waits {
                     None => {
-                        let reason = format!("VolumeBindingMode not set for StorageClass {class:?}");
+                        let reason =
+                            format!("VolumeBindingMode not set for StorageClass {class:?}");
                         return Err(Status::unresolvable(reason));
                     }
                     Some(true) => continue,
@@ -95,7 +96,10 @@ impl Filter for VolumeZone {
         };
         let labels = &node.node.labels;
         // A node without any such label is in a cluster of one zone.
-        if [BETA_ZONE, BETA_REGION, ZONE, REGION].iter().all(|key| !labels.contains_key(*key)) {
+        if [BETA_ZONE, BETA_REGION, ZONE, REGION]
+            .iter()
+            .all(|key| !labels.contains_key(*key))
+        {
             return Ok(());
         }
         for (key, values) in zones {

@@ -62,11 +62,16 @@ impl<'a> Budgets<'a> {
 /// Budgets without a selector, or with one that is empty or makes no sense, select nothing here.
 fn read<'a>(table: &'a Table, namespace: &str) -> Vec<Budget<'a>> {
     let from = NamespacedName::new(namespace, "");
-    let all = table.range(from..).take_while(|(key, _)| key.namespace == namespace);
+    let all = table
+        .range(from..)
+        .take_while(|(key, _)| key.namespace == namespace);
     let usable = all.filter_map(|(_, budget)| {
         let selector = budget.spec.as_ref()?.selector.as_ref()?;
         let selector = LabelSelector::from_api(selector).ok()?;
-        let allowed = budget.status.as_ref().map_or(0, |s| s.disruptions_allowed.unwrap_or(0));
+        let allowed = budget
+            .status
+            .as_ref()
+            .map_or(0, |s| s.disruptions_allowed.unwrap_or(0));
         (!selector.is_empty()).then_some(Budget {
             selector,
             left: i64::from(allowed),

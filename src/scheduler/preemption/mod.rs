@@ -73,9 +73,10 @@ pub fn eligible(context: &PostFilterContext<'_>) -> Result<(), Ineligible> {
         return Ok(());
     }
     let row = context.snapshot.node(nominated);
-    let mut leaving = row.into_iter().flat_map(|n| &n.pods).filter(|p| {
-        p.spec.priority < spec.priority && p.spec.preempted && p.pod.deleted.is_some()
-    });
+    let mut leaving = row
+        .into_iter()
+        .flat_map(|n| &n.pods)
+        .filter(|p| p.spec.priority < spec.priority && p.spec.preempted && p.pod.deleted.is_some());
     match leaving.next() {
         Some(_) => Err(Ineligible(
             "not eligible due to a terminating pod on the nominated node.",
@@ -91,7 +92,13 @@ pub fn potential_nodes(context: &PostFilterContext<'_>) -> Vec<Arc<NodeInfo>> {
         let status = context.error.status(node.name());
         status.is_some_and(|s| s.code == Code::Unschedulable)
     };
-    context.snapshot.nodes.iter().filter(helped).cloned().collect()
+    context
+        .snapshot
+        .nodes
+        .iter()
+        .filter(helped)
+        .cloned()
+        .collect()
 }
 
 /// How many candidates are enough, of so many nodes.
@@ -147,17 +154,26 @@ impl WhatIf<'_> {
     fn remove(&mut self, pod: &PodInfo) {
         self.node.remove(pod.uid());
         let context = self.context;
-        context.framework.remove_pod(&mut self.state, context.pod, pod, &self.node);
+        context
+            .framework
+            .remove_pod(&mut self.state, context.pod, pod, &self.node);
     }
 
     fn add(&mut self, pod: &Arc<PodInfo>) {
         self.node.add(pod.clone());
         let context = self.context;
-        context.framework.add_pod(&mut self.state, context.pod, pod, &self.node);
+        context
+            .framework
+            .add_pod(&mut self.state, context.pod, pod, &self.node);
     }
 
     fn fits(&self) -> Result<(), Status> {
-        let PostFilterContext { framework, pod, snapshot, .. } = self.context;
+        let PostFilterContext {
+            framework,
+            pod,
+            snapshot,
+            ..
+        } = self.context;
         framework.filter_beside_nominated(&self.state, pod, &self.node, snapshot)
     }
 
@@ -193,7 +209,11 @@ fn victims_on(context: &PostFilterContext<'_>, node: &NodeInfo) -> Result<Candid
     let (kept, free): (Vec<_>, Vec<_>) = potential.iter().partition(|p| budgets.violated_by(p));
     let mut victims: Vec<Arc<PodInfo>> = Vec::new();
     let mut violations = 0;
-    for (pod, violates) in kept.iter().map(|p| (p, 1)).chain(free.iter().map(|p| (p, 0))) {
+    for (pod, violates) in kept
+        .iter()
+        .map(|p| (p, 1))
+        .chain(free.iter().map(|p| (p, 0)))
+    {
         if !what_if.reprieve(pod) {
             victims.push(Arc::clone(pod));
             violations += violates;

@@ -338,11 +338,7 @@ async fn a_binding_that_fails_gives_the_room_back_and_is_tried_again() {
 async fn what_needs_a_missing_plugin_is_left_alone_and_named() {
     let world = World::start().await;
     world.node("n1", "8");
-    world.pod_json(
-        "a",
-        json!({"resourceClaims":[{"name":"gpu"}]}),
-        None,
-    );
+    world.pod_json("a", json!({"resourceClaims":[{"name":"gpu"}]}), None);
     world
         .until("the event is there", |w| w.count("FailedScheduling") == 1)
         .await;
@@ -363,7 +359,11 @@ async fn a_pod_of_higher_priority_displaces_the_least_important() {
     world.pod_json("low", json!({"priority":1,"containers":[asks("1")]}), None);
     world.pod_json("high", json!({"priority":9,"containers":[asks("1")]}), None);
     world.until("both run", |w| w.bound() == 2).await;
-    world.pod_json("higher", json!({"priority":10,"containers":[asks("1")]}), None);
+    world.pod_json(
+        "higher",
+        json!({"priority":10,"containers":[asks("1")]}),
+        None,
+    );
     world
         .until("there is room", |w| w.node_of("higher").is_some())
         .await;
@@ -403,8 +403,10 @@ async fn a_pod_that_never_preempts_waits() {
 async fn a_claim_gets_its_volume_before_the_pod_is_bound() {
     let world = World::start().await;
     world.node("n1", "4");
-    world.object(json!({"kind":"StorageClass","metadata":{"name":"c"},"provisioner":"csi.example.com",
-        "volumeBindingMode":"WaitForFirstConsumer"}));
+    world.object(
+        json!({"kind":"StorageClass","metadata":{"name":"c"},"provisioner":"csi.example.com",
+        "volumeBindingMode":"WaitForFirstConsumer"}),
+    );
     let claim = |name: &str| {
         json!({"kind":"PersistentVolumeClaim","metadata":{"namespace":"d","name":name,"uid":name,
             "resourceVersion":"1"},"spec":{"storageClassName":"c","accessModes":["ReadWriteOnce"],
@@ -423,8 +425,15 @@ async fn a_claim_gets_its_volume_before_the_pod_is_bound() {
             .await;
     }
     let storage = world.storage();
-    let volume_of = |name: &str| storage.claims[&NamespacedName::new("d", name)].volume.clone();
-    assert_eq!((volume_of("a"), volume_of("b")), ("v".into(), "made".into()));
+    let volume_of = |name: &str| {
+        storage.claims[&NamespacedName::new("d", name)]
+            .volume
+            .clone()
+    };
+    assert_eq!(
+        (volume_of("a"), volume_of("b")),
+        ("v".into(), "made".into())
+    );
     world.stop().await;
 }
 

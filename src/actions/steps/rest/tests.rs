@@ -11,7 +11,7 @@ use crate::actions::back;
 use crate::actions::fake::{Fake, taken, workload};
 use crate::actions::steps;
 use crate::clock;
-use crate::store::Claim;
+use crate::store::{ActionId, Claim};
 
 /// The step of the intent, and those of its way back, in the plan of a Create.
 const INTENT: usize = 0;
@@ -114,6 +114,23 @@ async fn a_pod_that_came_for_another_intent_of_the_action_is_not_lost() {
     };
     let journal = &step.context.journal;
     assert!(journal.write(another, &[]).await.is_ok());
+    assert_eq!(reason(run(&step, READY).await), "DeadlineExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_came_for_another_action_is_not_lost_while_that_one_waits() {
+    let cluster = Fake::new();
+    for name in ["web-1", "web-2", "web-3"] {
+        cluster.add_pod(name, None);
+    }
+    cluster.counts(3, 3);
+    let step = surged(&cluster, false).await;
+    let store = &step.context.parts.store;
+    let mut other = store.intent(&step.intent_id(INTENT)).await.unwrap().unwrap();
+    other.action = ActionId::new(clock::now());
+    other.id = format!("{}.0", other.action);
+    other.claim = None;
+    store.put_intent(&other).await.unwrap();
     assert_eq!(reason(run(&step, READY).await), "DeadlineExceeded");
 }
 

@@ -263,7 +263,7 @@ mod tests {
         let zone = TimeZone::get(zone).unwrap();
         let after = after.parse().unwrap();
         let next = Schedule::parse(schedule).unwrap().next(after, &zone);
-        next.map_or("never".to_owned(), |next| next.to_string())
+        next.map_or_else(|| "never".to_owned(), |next| next.to_string())
     }
 
     #[test]

@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(ordinal(&set, &pod), Some(4));
         assert_eq!(revision_of(&pod), "web-2");
         assert!(is_identified(&pod) && is_furnished(&set, &pod, 4));
-        let spec = pod.spec.clone().unwrap();
+        let spec = pod.spec.unwrap();
         assert_eq!(spec.hostname.as_deref(), Some("web-4"));
         assert_eq!(spec.subdomain.as_deref(), Some("svc"));
         assert_eq!(spec.volumes.unwrap().len(), 2);

@@ -227,7 +227,10 @@ async fn stale_lists_are_true_answers_of_an_earlier_moment() {
     edge.faults
         .set(rules("list configmaps stale behind=1000 quorum=true").unwrap());
     let (names, oldest) = list("").await;
-    assert!(names.is_empty() && oldest < revisions[0], "{names} {oldest}");
+    assert!(
+        names.is_empty() && oldest < revisions[0],
+        "{names} {oldest}"
+    );
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::model::resources::intern;
-use crate::scheduler::framework::PluginSet;
 use crate::scheduler::diagnosis::FitError;
+use crate::scheduler::framework::PluginSet;
 use crate::scheduler::framework::plugin::{
     Filter, NoHelp, PostFilter, PreFilter, PreScore, Reserve, Score,
 };
@@ -72,10 +72,7 @@ impl Filter for Puppet {
     }
 }
 impl PostFilter for Puppet {
-    fn post_filter(
-        &self,
-        _: &PostFilterContext<'_>,
-    ) -> Result<Nomination, NoHelp> {
+    fn post_filter(&self, _: &PostFilterContext<'_>) -> Result<Nomination, NoHelp> {
         Err(Status::unschedulable(format!("{} cannot help", self.name)).into())
     }
 }

@@ -132,9 +132,24 @@ impl PreFilter for InterPodAffinity {
                 let namespaces = &required.namespaces;
                 let ask = |class: &PodClass| Adds::of(class, &pod.class, namespaces);
                 let adds = memo.get(&there.class, ask);
-                count(&mut required.existing, node, &adds.existing, i64::from(there.all));
-                count(&mut required.wanted, node, &adds.wanted, i64::from(there.all));
-                count(&mut required.unwanted, node, &adds.unwanted, i64::from(there.all));
+                count(
+                    &mut required.existing,
+                    node,
+                    &adds.existing,
+                    i64::from(there.all),
+                );
+                count(
+                    &mut required.wanted,
+                    node,
+                    &adds.wanted,
+                    i64::from(there.all),
+                );
+                count(
+                    &mut required.unwanted,
+                    node,
+                    &adds.unwanted,
+                    i64::from(there.all),
+                );
             }
         }
         if !wants && required.existing.is_empty() {
@@ -148,7 +163,13 @@ impl PreFilter for InterPodAffinity {
         state.update(|required: &mut Required| required.update(pod, added, node, 1));
     }
 
-    fn remove_pod(&self, state: &mut CycleState, pod: &PodInfo, removed: &PodInfo, node: &NodeInfo) {
+    fn remove_pod(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        removed: &PodInfo,
+        node: &NodeInfo,
+    ) {
         state.update(|required: &mut Required| required.update(pod, removed, node, -1));
     }
 }

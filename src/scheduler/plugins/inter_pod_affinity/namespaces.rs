@@ -22,7 +22,11 @@ impl Namespaces {
                 selector.matches(&Labels::new())
                     || self.0.get(namespace).is_some_and(|l| selector.matches(l))
             });
-        meant && term.selector.as_ref().is_some_and(|s| s.matches(&there.labels))
+        meant
+            && term
+                .selector
+                .as_ref()
+                .is_some_and(|s| s.matches(&there.labels))
     }
 
     /// Whether a term of a pod there means the incoming one. A namespace that is not known has no labels.

@@ -32,11 +32,16 @@ impl InterPodAffinity {
         }
         let hard = i64::from(self.args.hard_pod_affinity_weight);
         if hard > 0 {
-            let matching = theirs.required.iter().filter(|t| namespaces.existing(t, incoming));
+            let matching = theirs
+                .required
+                .iter()
+                .filter(|t| namespaces.existing(t, incoming));
             worth.extend(matching.map(|t| (t.topology_key, hard)));
         }
         for (terms, sign) in [(&theirs.preferred, 1), (&theirs.anti_preferred, -1)] {
-            let matching = terms.iter().filter(|(_, t)| namespaces.existing(t, incoming));
+            let matching = terms
+                .iter()
+                .filter(|(_, t)| namespaces.existing(t, incoming));
             worth.extend(matching.map(|(weight, t)| (t.topology_key, sign * weight)));
         }
         worth
@@ -91,7 +96,10 @@ impl Score for InterPodAffinity {
         let Some(preferred) = state.get::<Preferred>() else {
             return 0;
         };
-        let domains = preferred.keys.iter().filter_map(|key| node.node.domains.get(*key));
+        let domains = preferred
+            .keys
+            .iter()
+            .filter_map(|key| node.node.domains.get(*key));
         domains.filter_map(|d| preferred.worth.get(&d)).sum()
     }
 

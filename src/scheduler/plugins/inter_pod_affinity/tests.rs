@@ -7,7 +7,9 @@ use serde_json::json;
 use super::*;
 use crate::cluster::{NodeInfo, PodInfo, Snapshot};
 use crate::scheduler::framework::CycleState;
-use crate::scheduler::plugins::random::{KEYS, Plain, RandomPod, Term, affinity, cluster, ops, terms};
+use crate::scheduler::plugins::random::{
+    KEYS, Plain, RandomPod, Term, affinity, cluster, ops, terms,
+};
 
 fn incoming(terms: &[Term]) -> PodInfo {
     let pod = json!({"metadata":{"namespace":"ns0","name":"incoming","uid":"incoming",
@@ -39,7 +41,10 @@ fn domains<'a>(
 
 fn expected_fit(plain: &Plain, own: &[Term], node: u8) -> bool {
     let at = |key: u8| plain.label(node, KEYS[usize::from(key)]);
-    let required = |anti: bool| own.iter().filter(move |t| t.weight.is_none() && t.anti == anti);
+    let required = |anti: bool| {
+        own.iter()
+            .filter(move |t| t.weight.is_none() && t.anti == anti)
+    };
     let all = |p: &RandomPod| required(false).all(|t| t.means(0, p.namespace, p.app));
     let anywhere = required(false).any(|t| !domains(plain, t.key, &all).is_empty());
     let itself = required(false).all(|t| t.means(0, 0, 0));
@@ -50,13 +55,19 @@ fn expected_fit(plain: &Plain, own: &[Term], node: u8) -> bool {
         let unwanted = domains(plain, t.key, &|p| t.means(0, p.namespace, p.app));
         at(t.key).is_none_or(|value| !unwanted.contains_key(value))
     });
-    let welcome = plain.pods.values().filter(|p| plain.nodes.contains_key(&p.node)).all(|p| {
-        let repelling = p.terms.iter().filter(|t| t.weight.is_none() && t.anti);
-        repelling.filter(|t| t.means(p.namespace, 0, 0)).all(|t| {
-            let key = KEYS[usize::from(t.key)];
-            plain.label(p.node, key).is_none_or(|value| at(t.key) != Some(value))
-        })
-    });
+    let welcome = plain
+        .pods
+        .values()
+        .filter(|p| plain.nodes.contains_key(&p.node))
+        .all(|p| {
+            let repelling = p.terms.iter().filter(|t| t.weight.is_none() && t.anti);
+            repelling.filter(|t| t.means(p.namespace, 0, 0)).all(|t| {
+                let key = KEYS[usize::from(t.key)];
+                plain
+                    .label(p.node, key)
+                    .is_none_or(|value| at(t.key) != Some(value))
+            })
+        });
     affinity && anti && welcome
 }
 
@@ -67,12 +78,23 @@ fn expected_score(plain: &Plain, own: &[Term], node: u8) -> i64 {
         let value = plain.label(p.node, key);
         value.is_some() && value == plain.label(node, key)
     };
-    for pod in plain.pods.values().filter(|p| plain.nodes.contains_key(&p.node)) {
-        for t in own.iter().filter(|t| beside(pod, t) && t.means(0, pod.namespace, pod.app)) {
+    for pod in plain
+        .pods
+        .values()
+        .filter(|p| plain.nodes.contains_key(&p.node))
+    {
+        for t in own
+            .iter()
+            .filter(|t| beside(pod, t) && t.means(0, pod.namespace, pod.app))
+        {
             let sign = if t.anti { -1 } else { 1 };
             score += sign * i64::from(t.weight.unwrap_or(0));
         }
-        for t in pod.terms.iter().filter(|t| beside(pod, t) && t.means(pod.namespace, 0, 0)) {
+        for t in pod
+            .terms
+            .iter()
+            .filter(|t| beside(pod, t) && t.means(pod.namespace, 0, 0))
+        {
             score += match (t.weight, t.anti) {
                 (None, true) => 0,
                 (None, false) => 1,
@@ -161,5 +183,7 @@ fn ten_thousand_terms_are_read_and_answered() {
     assert_eq!(pod.class.affinity.anti_required.len(), 10_000);
     let mut state = CycleState::default();
     let plugin = InterPodAffinity::default();
-    plugin.pre_filter(&mut state, &pod, &Snapshot::default()).unwrap();
+    plugin
+        .pre_filter(&mut state, &pod, &Snapshot::default())
+        .unwrap();
 }

@@ -11,7 +11,8 @@ use crate::scheduler::framework::plugin::{Filter, NodeNames, PreFilter};
 use crate::scheduler::framework::{CycleState, Status};
 
 const TOO_SKEWED: &str = "node(s) didn't match pod topology spread constraints";
-const NO_LABEL: &str = "node(s) didn't match pod topology spread constraints (missing required label)";
+const NO_LABEL: &str =
+    "node(s) didn't match pod topology spread constraints (missing required label)";
 
 /// How many pods each domain holds.
 #[derive(Debug, Clone)]
@@ -96,7 +97,13 @@ impl PreFilter for PodTopologySpread {
         state.update(|counts: &mut Counts| counts.update(pod, added, node, 1));
     }
 
-    fn remove_pod(&self, state: &mut CycleState, pod: &PodInfo, removed: &PodInfo, node: &NodeInfo) {
+    fn remove_pod(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        removed: &PodInfo,
+        node: &NodeInfo,
+    ) {
         state.update(|counts: &mut Counts| counts.update(pod, removed, node, -1));
     }
 }

@@ -14,8 +14,8 @@ use crate::model::Node;
 use crate::model::selector::Labels;
 use crate::model::spread::SpreadConstraint;
 use crate::scheduler::config::args::{Defaulting, PodTopologySpreadArgs};
-use crate::scheduler::framework::plugin::{Filter, Hint, Plugin, PreFilter, PreScore, Score};
 use crate::scheduler::framework::Events;
+use crate::scheduler::framework::plugin::{Filter, Hint, Plugin, PreFilter, PreScore, Score};
 
 /// See the module.
 #[derive(Debug)]

@@ -31,7 +31,10 @@ impl Soft {
 
 /// A node without the label counts as one with an empty value, as upstream.
 fn domain_or_empty(constraint: &SpreadConstraint, empty: Domain, node: &NodeInfo) -> Domain {
-    node.node.domains.get(constraint.topology_key).unwrap_or(empty)
+    node.node
+        .domains
+        .get(constraint.topology_key)
+        .unwrap_or(empty)
 }
 
 impl PreScore for PodTopologySpread {
@@ -66,7 +69,9 @@ impl PreScore for PodTopologySpread {
             }
             for (i, c) in soft.constraints.iter().enumerate() {
                 if !c.is_hostname {
-                    soft.counts[i].entry(domain_or_empty(c, empty[i], node)).or_default();
+                    soft.counts[i]
+                        .entry(domain_or_empty(c, empty[i], node))
+                        .or_default();
                 }
             }
         }

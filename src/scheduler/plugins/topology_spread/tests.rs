@@ -131,21 +131,36 @@ fn placed(name: &str, on: &str) -> serde_json::Value {
 
 #[test]
 fn too_few_domains_count_as_an_empty_one_and_tainted_nodes_may_be_left_out() {
-    let objects = [node("n1", "a"), node("n2", "b"), node("n3", "c"), placed("p1", "n1"), placed("p2", "n2")];
+    let objects = [
+        node("n1", "a"),
+        node("n2", "b"),
+        node("n3", "c"),
+        placed("p1", "n1"),
+        placed("p2", "n2"),
+    ];
     let snapshot = of(&objects);
     let ask = |extra: serde_json::Value| {
         let mut constraint = json!({"topologyKey":"topology.kubernetes.io/zone","maxSkew":1,
             "whenUnsatisfiable":"DoNotSchedule","labelSelector":{"matchLabels":{"app":"a0"}}});
-        constraint.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        constraint
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         let pod = json!({"metadata":{"namespace":"ns0","name":NAME,"uid":NAME,"labels":{"app":"a0"}},
             "spec":{"containers":[],"topologySpreadConstraints":[constraint]}});
-        verdicts(&PodInfo::from_api(&serde_json::from_value(pod).unwrap()).unwrap(), &snapshot)
+        verdicts(
+            &PodInfo::from_api(&serde_json::from_value(pod).unwrap()).unwrap(),
+            &snapshot,
+        )
     };
     // zone c is empty: only there
     assert_eq!(ask(json!({})), [false, false, true]);
     // without the tainted zone both others are level
     assert_eq!(ask(json!({"nodeTaintsPolicy":"Honor"})), [true, true, true]);
-    assert_eq!(ask(json!({"nodeTaintsPolicy":"Honor","minDomains":3})), [false, false, true]);
+    assert_eq!(
+        ask(json!({"nodeTaintsPolicy":"Honor","minDomains":3})),
+        [false, false, true]
+    );
 }
 
 #[test]
@@ -160,7 +175,9 @@ fn a_service_makes_pods_spread_softly() {
     assert!(skipped.is_err(), "nothing selects it");
     objects.push(service);
     let snapshot = of(&objects);
-    plugin().pre_score(&mut state, &pod, &snapshot.nodes, &snapshot).unwrap();
+    plugin()
+        .pre_score(&mut state, &pod, &snapshot.nodes, &snapshot)
+        .unwrap();
     let score = |n: &Arc<NodeInfo>| plugin().score(&state, &pod, n, &snapshot);
     let mut scores: Vec<i64> = snapshot.nodes.iter().map(score).collect();
     plugin().normalize(&state, &pod, &mut scores);
@@ -182,7 +199,10 @@ fn what_ifs_keep_the_counts_true() {
     let before = state.clone();
     plugin().remove_pod(&mut state, &pod, &n1.pods[0], n1);
     assert!(plugin().filter(&state, &pod, n1).is_ok());
-    assert!(plugin().filter(&before, &pod, n1).is_err(), "the other what-if is another");
+    assert!(
+        plugin().filter(&before, &pod, n1).is_err(),
+        "the other what-if is another"
+    );
     plugin().add_pod(&mut state, &pod, &n1.pods[0], n1);
     assert!(plugin().filter(&state, &pod, n1).is_err());
 }

@@ -57,13 +57,18 @@ impl Claims {
                 claims.bound.push(claim.clone());
                 continue;
             }
-            let class = storage.classes.get(&claim.class).filter(|_| !claim.class.is_empty());
+            let class = storage
+                .classes
+                .get(&claim.class)
+                .filter(|_| !claim.class.is_empty());
             let waits = match class.map(|c| c.waits) {
                 None => false,
                 Some(Some(waits)) => waits,
                 Some(None) => {
                     let class = &claim.class;
-                    return Err(format!("VolumeBindingMode not set for StorageClass {class:?}"));
+                    return Err(format!(
+                        "VolumeBindingMode not set for StorageClass {class:?}"
+                    ));
                 }
             };
             if waits && claim.volume.is_empty() {
@@ -189,8 +194,16 @@ fn matching<'a>(
         if is_for {
             return reachable.then_some(volume);
         }
-        let selected = claim.selector.as_ref().is_none_or(|s| s.matches(&volume.labels));
-        let modes = || claim.access_modes.iter().all(|m| volume.access_modes.contains(m));
+        let selected = claim
+            .selector
+            .as_ref()
+            .is_none_or(|s| s.matches(&volume.labels));
+        let modes = || {
+            claim
+                .access_modes
+                .iter()
+                .all(|m| volume.access_modes.contains(m))
+        };
         if !volume.available || !selected || !reachable || !modes() {
             continue;
         }
@@ -213,6 +226,9 @@ fn has_room(claim: &Claim, class: &StorageClass, node: &NodeInfo, storage: &Stor
     storage.capacities.values().any(|capacity| {
         capacity.class == class.name
             && capacity.limit.is_some_and(|limit| limit.value() >= wanted)
-            && capacity.nodes.as_ref().is_some_and(|s| s.matches(&node.node.labels))
+            && capacity
+                .nodes
+                .as_ref()
+                .is_some_and(|s| s.matches(&node.node.labels))
     })
 }

@@ -130,7 +130,10 @@ impl Filter for VolumeBinding {
             }
             Ok(Ok(decision)) => {
                 if !decision.is_nothing() {
-                    let mut all = pods.decisions.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut all = pods
+                        .decisions
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
                     all.insert(node.name().clone(), decision);
                 }
                 Ok(())
@@ -168,7 +171,10 @@ impl PreBind for VolumeBinding {
         let Some(pods) = state.get::<Pods>() else {
             return Ok(());
         };
-        let all = pods.decisions.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = pods
+            .decisions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(decision) = all.get(node) {
             work.volumes.clone_from(&decision.bind);
             work.provisions.clone_from(&decision.provision);

@@ -45,7 +45,10 @@ const PLUGIN: VolumeBinding = VolumeBinding {
 };
 
 /// What is said per node, or about all.
-fn verdicts(pod: &PodInfo, snapshot: &Snapshot) -> Result<[Result<PreBindWork, String>; 2], String> {
+fn verdicts(
+    pod: &PodInfo,
+    snapshot: &Snapshot,
+) -> Result<[Result<PreBindWork, String>; 2], String> {
     let mut state = CycleState::default();
     PLUGIN
         .pre_filter(&mut state, pod, snapshot)
@@ -61,7 +64,9 @@ fn verdicts(pod: &PodInfo, snapshot: &Snapshot) -> Result<[Result<PreBindWork, S
 
 fn bound(work: &Result<PreBindWork, String>) -> Vec<(&str, &str)> {
     let pairs = work.as_ref().unwrap().volumes.iter();
-    pairs.map(|(v, c)| (v.name.as_str(), c.key.name.as_str())).collect()
+    pairs
+        .map(|(v, c)| (v.name.as_str(), c.key.name.as_str()))
+        .collect()
 }
 
 #[test]
@@ -85,12 +90,16 @@ fn the_smallest_volume_that_the_node_reaches_and_each_once() {
 
 #[test]
 fn what_is_not_there_is_made_if_there_is_room() {
-    let tracked = json!({"kind":"CSIDriver","metadata":{"name":"csi"},"spec":{"storageCapacity":true}});
+    let tracked =
+        json!({"kind":"CSIDriver","metadata":{"name":"csi"},"spec":{"storageCapacity":true}});
     let room = json!({"kind":"CSIStorageCapacity","metadata":{"namespace":"k","name":"r"},
         "storageClassName":"c","capacity":"5Gi","nodeTopology":{"matchLabels":{"zone":"a"}}});
     let mut objects = vec![class("WaitForFirstConsumer", "csi"), claim("x", "4Gi")];
     let [a, b] = verdicts(&using(&["x"]), &world(&objects)).unwrap();
-    assert!(a.unwrap().provisions.len() == 1 && b.is_ok(), "nobody counts");
+    assert!(
+        a.unwrap().provisions.len() == 1 && b.is_ok(),
+        "nobody counts"
+    );
     objects.extend([tracked, room]);
     let [a, b] = verdicts(&using(&["x"]), &world(&objects)).unwrap();
     assert!(a.is_ok());
@@ -125,7 +134,10 @@ fn a_bound_volume_must_be_reached() {
     taken["spec"]["volumeName"] = json!("v");
     let mut objects = vec![taken, volume("v", "1Gi", "b")];
     let [a, b] = verdicts(&using(&["x"]), &world(&objects)).unwrap();
-    assert_eq!(a.unwrap_err(), "node(s) didn't match PersistentVolume's node affinity");
+    assert_eq!(
+        a.unwrap_err(),
+        "node(s) didn't match PersistentVolume's node affinity"
+    );
     assert_eq!(b.unwrap(), PreBindWork::default());
     objects.pop();
     let [a, _] = verdicts(&using(&["x"]), &world(&objects)).unwrap();
