@@ -5,7 +5,12 @@
 //! The script is `tests/session/*.session` (`session_support::script` says how it is written); both
 //! transcripts are written to the target's `tmp/kubectl-session`.
 // It talks to other processes: their time is the real one.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, unreachable_pub, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    unreachable_pub,
+    missing_docs
+)]
 
 mod session_support;
 mod support;
@@ -58,7 +63,11 @@ fn transcript(folder: &Path, side: &str, answers: &[Answer]) {
     let (mut raw, mut compared) = (String::new(), String::new());
     for answer in answers {
         let _ = writeln!(raw, "{}: $ {}\n{}", answer.place, answer.name, answer.raw);
-        let _ = writeln!(compared, "{}: $ {}\n{}\n", answer.place, answer.name, answer.text);
+        let _ = writeln!(
+            compared,
+            "{}: $ {}\n{}\n",
+            answer.place, answer.name, answer.text
+        );
     }
     std::fs::write(folder.join(format!("{side}.txt")), raw).unwrap();
     std::fs::write(folder.join(format!("{side}.compared.txt")), compared).unwrap();

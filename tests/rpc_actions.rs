@@ -39,6 +39,7 @@ fn record(id: &str, state: ActionState) -> ActionRecord {
             memo: json!({"not": "shown"}),
         }],
         direction: Direction::Forward,
+        forward_from: 0,
         back_from: 0,
         restores: false,
         version: 3,

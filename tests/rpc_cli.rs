@@ -76,6 +76,7 @@ fn record(state: ActionState) -> ActionRecord {
             memo: Value::Null,
         }],
         direction: Direction::Forward,
+        forward_from: 0,
         back_from: 0,
         restores: false,
         version: 1,

@@ -270,6 +270,7 @@ async fn the_events_of_a_real_store_are_streamed_and_resumed() {
             pods: vec![],
             steps: vec![],
             direction: Direction::Forward,
+            forward_from: 0,
             back_from: 0,
             restores: false,
             version: 0,

@@ -180,6 +180,39 @@ async fn an_api_server_that_is_silent_for_some_seconds() {
     until_ready_is(&caller, true).await;
 }
 
+/// A stop does not wait for an API server that is silent, and whoever goes on finds all that was done on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_while_the_api_server_is_silent() {
+    let suite = "weather: stopped in the silence";
+    let latencies = ["--start-latency", "3s", "--stop-latency", "50ms"];
+    let Some(scene) = support::require(suite, Scene::start(&latencies)) else {
+        return;
+    };
+    // A lease so long that waiting for it to run out would be seen.
+    let patient = ["--executor-lease-duration", "600s"];
+    let (server, caller) = scene.serve(&patient);
+    caller.until_ready().await;
+    caller.done("action.Create", create("test-a", "1")).await;
+    let name = only_pod(&scene, "test-a").await;
+    let id = caller
+        .submit("action.Move", json!({"pod": pod(&name), "node": node("2")}))
+        .await;
+    until_begun(&caller, &id, "await new pod Ready").await;
+    scene.sandbox.freeze();
+    until_ready_is(&caller, false).await;
+    let stopping = Instant::now();
+    assert!(server.stop(), "it shuts down cleanly");
+    let stopped = stopping.elapsed();
+    println!("stopped in {stopped:.1?}");
+    scene.sandbox.thaw();
+    let (_server, caller) = scene.serve(&[]);
+    let action = caller.ended(&id).await;
+    assert_eq!(action["state"], "Succeeded", "{action:#}");
+    assert_eq!(scene.settled("test-a").await.nodes(), ["2"]);
+    // Nine seconds by the program's own clock; the rest is a slow machine's.
+    assert!(stopped < Duration::from_secs(18), "{stopped:?}");
+}
+
 /// The deadline passes while the API server is silent: what a call without an answer has done is found out
 /// before anything is put back.
 #[tokio::test(flavor = "multi_thread")]

@@ -39,9 +39,10 @@ struct Removed {
     scaled: bool,
 }
 
-/// Compiles the way back from the steps as they stand. All steps have ended.
+/// Compiles the way back from the steps as they stand, those before `from` left out: they are of an attempt that
+/// was put back already. All steps have ended.
 #[must_use]
-pub fn compile(steps: &[StepRecord]) -> Back {
+pub fn compile(steps: &[StepRecord], from: usize) -> Back {
     let ops: Vec<Option<Op>> = steps
         .iter()
         .map(|step| serde_json::from_value(step.op.clone()).ok())
@@ -53,7 +54,7 @@ pub fn compile(steps: &[StepRecord]) -> Back {
         restores: true,
         ..Back::default()
     };
-    for (index, op) in ops.iter().enumerate() {
+    for (index, op) in ops.iter().enumerate().skip(from) {
         match op {
             Some(Op::ScaleUp { workload }) if done(index) => {
                 back.touched = true;
@@ -260,7 +261,7 @@ mod tests {
             strategy: Strategy::Auto,
             caller: String::new(),
         };
-        let mut steps = plan::compile(&order, shape).steps();
+        let mut steps = plan::compile(&order, shape, 0).steps();
         for step in &mut steps {
             let op: Op = serde_json::from_value(step.op.clone()).unwrap();
             step.state = if done(&op) {
@@ -288,14 +289,14 @@ mod tests {
 
     #[test]
     fn nothing_done_nothing_to_undo() {
-        let back = compile(&forward(moving(), Shape::Surge, |_| false));
+        let back = compile(&forward(moving(), Shape::Surge, |_| false), 0);
         assert!(back.steps.is_empty() && !back.touched && back.remarks.is_empty());
     }
 
     #[test]
     fn an_intent_alone_touched_nothing() {
         let steps = forward(moving(), Shape::Surge, |op| matches!(op, Op::Intend { .. }));
-        assert!(!compile(&steps).touched);
+        assert!(!compile(&steps, 0).touched);
     }
 
     #[test]
@@ -303,7 +304,7 @@ mod tests {
         let steps = forward(moving(), Shape::Surge, |op| {
             matches!(op, Op::Intend { node: Some(_), .. } | Op::ScaleUp { .. })
         });
-        let back = compile(&steps);
+        let back = compile(&steps, 0);
         let ops = ops(&back);
         assert!(back.touched);
         assert!(matches!(
@@ -331,7 +332,7 @@ mod tests {
         let steps = forward(moving(), Shape::Recreate, |op| {
             matches!(op, Op::Intend { .. } | Op::Evict { .. })
         });
-        let ops = ops(&compile(&steps));
+        let ops = ops(&compile(&steps, 0));
         assert!(matches!(
             ops[0],
             Op::Redirect {
@@ -368,7 +369,7 @@ mod tests {
             Op::ScaleDown { intent, .. } | Op::AwaitHeld { intent, .. } => *intent < 14,
             _ => false,
         });
-        let back = compile(&steps);
+        let back = compile(&steps, 0);
         let ops = ops(&back);
         let downs = ops
             .iter()
@@ -394,7 +395,7 @@ mod tests {
         let steps = forward(verb, Shape::Surge, |op| {
             !matches!(op, Op::ScaleDown { .. } | Op::AwaitHeldGone { .. })
         });
-        let back = compile(&steps);
+        let back = compile(&steps, 0);
         let ops = ops(&back);
         // Its own replacement goes home, the successor is the certain victim.
         assert!(
@@ -416,7 +417,7 @@ mod tests {
         let steps = forward(verb, Shape::Surge, |op| {
             matches!(op, Op::Intend { .. } | Op::Evict { .. })
         });
-        let back = compile(&steps);
+        let back = compile(&steps, 0);
         assert!(back.steps.is_empty() && back.touched);
         assert!(back.remarks[0].contains("released to ordinary scheduling"));
     }

@@ -43,6 +43,25 @@ pub async fn shape(
     }
 }
 
+/// The shape of a Move that could not surge, against all that the filters know (a quota forbids the new pod): it
+/// may be recreated, if its budget allows that now. `None`: the order is none, or wants no other way.
+///
+/// # Errors
+/// A failure with the reasons when that is no way either. Nothing was touched.
+pub async fn instead(
+    order: &Order,
+    cluster: &dyn Cluster,
+    placement: &dyn Placement,
+) -> Result<Option<Shape>, End> {
+    let (Verb::Move { pod, node }, Strategy::Auto) = (&order.verb, order.strategy) else {
+        return Ok(None);
+    };
+    let chooser = Chooser { cluster, placement };
+    chooser.is_there(pod).await?;
+    let shape = chooser.recreating(order.strategy, pod, node, None).await?;
+    Ok(Some(shape))
+}
+
 /// Why arrivals do not fit.
 struct Refusal {
     node: String,
@@ -153,6 +172,18 @@ impl Chooser<'_> {
                 Err(refusal) => Some(refusal),
             },
         };
+        self.recreating(strategy, pod, node, surge).await
+    }
+
+    /// `surge`: why a new pod cannot come first, if that was asked.
+    async fn recreating(
+        &self,
+        strategy: Strategy,
+        pod: &Target,
+        node: &str,
+        surge: Option<Refusal>,
+    ) -> Result<Shape, End> {
+        let arrival = [(&pod.workload, node)];
         if let Err(refusal) = self.fits(&arrival, std::slice::from_ref(&pod.uid)).await? {
             return Err(surge.unwrap_or(refusal).into_end());
         }

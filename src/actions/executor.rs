@@ -44,6 +44,9 @@ impl Settings {
 /// off, which is safe: whoever takes over looks what was done.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long the store may take to let the actions go.
+const RELEASE: Duration = Duration::from_secs(3);
+
 /// An action that a task of ours carries out.
 struct Held {
     action: ActionId,
@@ -107,8 +110,15 @@ impl Executor {
             tracing::warn!("steps are still under way; they are cut off, and fenced off");
             self.tasks.shutdown().await;
         }
-        if let Err(error) = self.parts.store.release(&self.settings.owner, &ids).await {
-            tracing::warn!(%error, "cannot let the actions go; their lease will run out");
+        let released = self.parts.store.release(&self.settings.owner, &ids);
+        match clock::timeout(RELEASE, released).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot let the actions go; their lease will run out");
+            }
+            Err(elapsed) => {
+                tracing::warn!(%elapsed, "cannot let the actions go; their lease will run out");
+            }
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Fake {
     pub(super) panics: Mutex<bool>,
     /// The pods that are there.
     pub(super) pods: Mutex<BTreeMap<NamespacedName, Pod>>,
+    /// The ReplicaSets that are there.
+    pub(super) sets: Mutex<Vec<ReplicaSet>>,
     /// What the next evictions are answered; after them, each takes its pod away.
     pub(super) evictions: Mutex<VecDeque<CallError>>,
     changes: watch::Sender<u64>,
@@ -69,9 +71,39 @@ impl Fake {
             blind: Mutex::new(0),
             panics: Mutex::new(false),
             pods: Mutex::default(),
+            sets: Mutex::default(),
             evictions: Mutex::default(),
             changes: watch::Sender::new(0),
         })
+    }
+
+    /// Sets the Deployment and its one ReplicaSet to this count, with the rollout over or not, and tells it.
+    pub(super) fn counts(&self, replicas: i32, updated: i32) {
+        let set = json!({
+            "metadata": {"name": "web-a", "namespace": "default", "uid": "uid-rs", "generation": 1},
+            "spec": {"replicas": replicas, "selector": {}},
+            "status": {"replicas": replicas, "observedGeneration": 1}});
+        let set = serde_json::from_value(set).unwrap();
+        *self.sets.lock().unwrap() = vec![ReplicaSet::from_api(&set).unwrap()];
+        {
+            let mut found = self.deployment.lock().unwrap();
+            found.replicas = replicas;
+            found.status_replicas = replicas;
+            found.updated_replicas = updated;
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Adds a bound and Ready pod, placed by an action or not.
+    pub(super) fn add_pod(&self, name: &str, action: Option<&str>) {
+        let object = json!({
+            "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"),
+                "resourceVersion": "7", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": action.map(|id| json!({crate::model::names::ACTION_ANNOTATION: id}))},
+            "spec": {"containers": [], "nodeName": "n1"},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+        let pod = Pod::from_api(&serde_json::from_value(object).unwrap()).unwrap();
+        self.pods.lock().unwrap().insert(pod.key.clone(), pod);
     }
 
     pub(super) fn replicas(&self) -> i32 {
@@ -114,10 +146,10 @@ impl Cluster for Fake {
         Ok(None)
     }
     async fn replica_sets(&self, _: &str, _: &str) -> Result<Vec<ReplicaSet>, CallError> {
-        Ok(Vec::new())
+        Ok(self.sets.lock().unwrap().clone())
     }
     async fn pods(&self, _: &str, _: &[String]) -> Result<Vec<Pod>, CallError> {
-        Ok(Vec::new())
+        Ok(self.pods.lock().unwrap().values().cloned().collect())
     }
     async fn replica_set(&self, _: &NamespacedName) -> Result<Option<ReplicaSet>, CallError> {
         Ok(None)
@@ -175,10 +207,11 @@ impl View for Fake {
         self.pods.lock().unwrap().get(key).cloned().map(Arc::new)
     }
     fn deployment(&self, _: &NamespacedName) -> Option<Arc<Deployment>> {
-        None
+        Some(Arc::new(self.deployment.lock().unwrap().clone()))
     }
     fn replica_sets_of(&self, _: &str) -> Vec<Arc<ReplicaSet>> {
-        Vec::new()
+        let sets = self.sets.lock().unwrap();
+        sets.iter().cloned().map(Arc::new).collect()
     }
     fn pods_of(&self, _: &str) -> Vec<Arc<Pod>> {
         Vec::new()
@@ -227,8 +260,9 @@ pub(super) async fn stored(
         finished_at: None,
         deadline: now + SignedDuration::from_secs(60),
         pods: Vec::new(),
-        steps: plan::compile(&order, plan::Shape::Surge).steps(),
+        steps: plan::compile(&order, plan::Shape::Surge, 0).steps(),
         direction: Direction::Forward,
+        forward_from: 0,
         back_from: 0,
         restores: false,
         version: 0,

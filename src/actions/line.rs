@@ -164,7 +164,7 @@ fn close_step(record: &mut ActionRecord, index: usize, state: StepState, detail:
     }
 }
 
-pub(super) fn op_of(record: &ActionRecord, index: usize) -> Option<Op> {
+pub(in crate::actions) fn op_of(record: &ActionRecord, index: usize) -> Option<Op> {
     serde_json::from_value(record.steps.get(index)?.op.clone()).ok()
 }
 

@@ -245,10 +245,10 @@ pub struct Removal<'a> {
     pub replica_set: Option<&'a str>,
 }
 
-/// The plan of an order. Empty if there is nothing to do.
+/// The plan of an order, its steps following `offset` others. Empty if there is nothing to do.
 #[must_use]
-pub fn compile(order: &Order, shape: Shape) -> Plan {
-    let mut plan = Plan::default();
+pub fn compile(order: &Order, shape: Shape, offset: usize) -> Plan {
+    let mut plan = Plan::following(offset);
     match &order.verb {
         Verb::Create { workload, node } => {
             plan.surge(workload, node, &[]);
@@ -328,7 +328,7 @@ mod tests {
             strategy: Strategy::Auto,
             caller: String::new(),
         };
-        compile(&order, shape)
+        compile(&order, shape, 0)
             .steps()
             .into_iter()
             .map(|step| (serde_json::from_value(step.op).unwrap(), step.needs))

@@ -24,6 +24,9 @@ use crate::clock;
 use crate::model::WorkloadRef;
 use crate::store::{ActionRecord, ActionState, Direction, LockMode, StepState};
 
+/// The reason of a failure to make a pod.
+const FAILED_CREATE: &str = "FailedCreate";
+
 /// The index of no step: for waiting before there is a plan.
 const NO_STEP: usize = usize::MAX;
 
@@ -40,20 +43,22 @@ pub async fn run(context: Arc<Context>) {
 }
 
 async fn drive(context: &Arc<Context>) -> Result<(), End> {
-    let (state, direction) = context.journal.read(|r| (r.state, r.direction)).await;
-    if state.is_final() {
-        return Ok(());
-    }
-    if direction == Direction::Forward {
-        match forward(context).await {
-            Ok(message) => {
-                return conclude(context, ActionState::Succeeded, "", &message).await;
-            }
-            Err(End::Failed(failure)) => turn_back(context, failure).await?,
-            Err(other) => return Err(other),
+    loop {
+        let (state, direction) = context.journal.read(|r| (r.state, r.direction)).await;
+        if state.is_final() {
+            return Ok(());
         }
+        if direction == Direction::Forward {
+            match forward(context).await {
+                Ok(message) => {
+                    return conclude(context, ActionState::Succeeded, "", &message).await;
+                }
+                Err(End::Failed(failure)) => turn_back(context, failure).await?,
+                Err(other) => return Err(other),
+            }
+        }
+        go_back(context).await?;
     }
-    go_back(context).await
 }
 
 async fn forward(context: &Arc<Context>) -> Result<String, End> {
@@ -88,7 +93,7 @@ async fn forward(context: &Arc<Context>) -> Result<String, End> {
                 steps::run(&step, &Op::AwaitSettled { workload }).await?;
             }
         }
-        let compiled = plan::compile(&order, shape(&step, &order).await?).steps();
+        let compiled = plan::compile(&order, shape(&step, &order).await?, 0).steps();
         if compiled.is_empty() {
             return Ok("the pod is there already; nothing was done".to_owned());
         }
@@ -97,15 +102,22 @@ async fn forward(context: &Arc<Context>) -> Result<String, End> {
             .write(|record| record.steps = compiled, &[])
             .await?;
     }
-    run_steps(context, 0, Some(deadline)).await?;
-    let open = |record: &ActionRecord| record.steps.iter().any(|s| s.state != StepState::Done);
+    let (from, message) = context
+        .journal
+        .read(|r| (r.forward_from, r.message.clone()))
+        .await;
+    run_steps(context, from, Some(deadline)).await?;
+    let open = |record: &ActionRecord| {
+        let mut attempt = record.steps.iter().skip(from);
+        attempt.any(|s| s.state != StepState::Done)
+    };
     if context.journal.read(open).await {
         return Err(End::failed(
             "Incomplete",
             "not every step of the plan was done",
         ));
     }
-    Ok(String::new())
+    Ok(message)
 }
 
 /// A step that is none, for waiting before there is a plan.
@@ -145,7 +157,7 @@ async fn turn_back(context: &Arc<Context>, failure: Failure) -> Result<(), End> 
                 step.state = StepState::Skipped;
             }
         }
-        let back = back::compile(&record.steps);
+        let back = back::compile(&record.steps, record.forward_from);
         record.direction = Direction::Back;
         record.back_from = record.steps.len();
         record.restores = back.restores;
@@ -159,6 +171,64 @@ async fn turn_back(context: &Arc<Context>, failure: Failure) -> Result<(), End> 
         record.steps.extend(back.steps);
     };
     context.journal.write(turn, &[]).await
+}
+
+/// Begins another way, if there is one, for a Move whose new pod was forbidden: what no filter knows (a quota)
+/// shows only when the pod is asked for. All has been put back.
+async fn another_way(context: &Arc<Context>) -> Result<bool, End> {
+    let (order, open, deadline, why) = context
+        .journal
+        .read(|r| {
+            let order = serde_json::from_value::<Order>(r.request.clone()).ok();
+            let open = r.forward_from == 0 && r.reason == FAILED_CREATE;
+            (order, open, r.deadline, r.message.clone())
+        })
+        .await;
+    let Some(order) = order.filter(|_| open && clock::now() < deadline) else {
+        return Ok(false);
+    };
+    let step = waiting(context, deadline);
+    let parts = &context.parts;
+    let mut waker = step.waker();
+    let shape = loop {
+        match choose::instead(&order, &*parts.cluster, &*parts.placement).await {
+            Ok(Some(shape)) => break shape,
+            Ok(None) => return Ok(false),
+            Err(End::Failed(Failure { reason, message })) => {
+                let unavailable = CallError::Unavailable {
+                    message,
+                    retry_after: None,
+                };
+                if reason == "Unavailable" {
+                    match waker.pause(&unavailable).await {
+                        Ok(()) => continue,
+                        Err(End::Failed(_)) => return Ok(false),
+                        Err(other) => return Err(other),
+                    }
+                }
+                let told = |record: &mut ActionRecord| {
+                    record.message = format!("{why}; nor can it be recreated: {unavailable}");
+                };
+                context.journal.write(told, &[]).await?;
+                return Ok(false);
+            }
+            Err(other) => return Err(other),
+        }
+    };
+    let begin = |record: &mut ActionRecord| {
+        let from = record.steps.len();
+        record.direction = Direction::Forward;
+        record.forward_from = from;
+        record.back_from = 0;
+        record.restores = false;
+        record.reason = String::new();
+        record.message = format!("recreated, because it could not surge: {why}");
+        record
+            .steps
+            .extend(plan::compile(&order, shape, from).steps());
+    };
+    context.journal.write(begin, &[]).await?;
+    Ok(true)
 }
 
 async fn go_back(context: &Arc<Context>) -> Result<(), End> {
@@ -185,13 +255,20 @@ async fn go_back(context: &Arc<Context>) -> Result<(), End> {
     }
     let from = context.journal.read(|r| r.back_from).await;
     let result = run_steps(context, from, None).await;
+    if result.is_ok() && another_way(context).await? {
+        return Ok(());
+    }
     let (reason, message, restores, touched, surplus) = context
         .journal
         .read(|r| {
             let (scaled, evicted) = changed(r);
+            let mut message = r.message.clone();
+            if steps::taken_away(r, None) {
+                message = format!("{message}; {}", steps::TAKEN_AWAY);
+            }
             (
                 r.reason.clone(),
-                r.message.clone(),
+                message,
                 r.restores,
                 scaled || evicted,
                 surplus(r),

@@ -88,7 +88,7 @@ impl Service {
                 return Err(SubmitError::Unavailable("shutting down".into()));
             }
         };
-        let steps: Vec<Value> = plan::compile(order, shape)
+        let steps: Vec<Value> = plan::compile(order, shape, 0)
             .steps()
             .iter()
             .map(|step| json!({"name": step.name, "needs": step.needs}))
@@ -158,6 +158,7 @@ impl Facade for Service {
             pods: Vec::new(),
             steps: Vec::new(),
             direction: Direction::Forward,
+            forward_from: 0,
             back_from: 0,
             restores: false,
             version: 0,

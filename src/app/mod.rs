@@ -1,7 +1,9 @@
 //! The composition root: builds the parts, supervises their tasks, orders the shutdown.
 //!
 //! Shutdown goes against the flow: first no new requests, then the executor stops its steps where they wait,
-//! then the scheduler finishes its binds and gives the lease back, then the watches end.
+//! then the scheduler finishes its binds and gives the lease back, then the watches end. All of it together
+//! ends before an orchestrator's usual grace of ten seconds does, whoever does not answer: what is not done by
+//! its moment is cut off, which is safe, since every action is on record and every call conditional.
 
 mod apiserver;
 mod placement;
@@ -13,7 +15,8 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
@@ -32,8 +35,12 @@ use placement::SchedulerPlacement;
 
 /// How many changes of the cluster may wait for the cache.
 const CHANGES: usize = 4096;
-/// How long callers may take to hang up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// By when, from the beginning of the shutdown, each stage is cut off: callers' requests, the executor (which
+/// stops waiting for its steps earlier, and lets the actions go), the scheduler, the watches.
+const API_UNTIL: Duration = Duration::from_secs(3);
+const EXECUTOR_UNTIL: Duration = Duration::from_secs(7);
+const SCHEDULER_UNTIL: Duration = Duration::from_millis(8_500);
+const WATCHES_UNTIL: Duration = Duration::from_secs(9);
 
 /// What cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -119,8 +126,10 @@ impl Stage {
         }));
     }
 
-    async fn end(self, name: &str) {
+    /// Tells the tasks to stop; those that have not by `until` are cut off.
+    async fn end(self, name: &str, until: Instant) {
         self.stop.cancel();
+        let handles: Vec<AbortHandle> = self.tasks.iter().map(JoinHandle::abort_handle).collect();
         let all = async {
             for task in self.tasks {
                 if let Err(error) = task.await {
@@ -128,8 +137,10 @@ impl Stage {
                 }
             }
         };
-        if clock::timeout(PATIENCE, all).await.is_err() {
-            tracing::warn!(part = name, "did not stop in time");
+        let left = until.duration_since(clock::instant());
+        if clock::timeout(left, all).await.is_err() {
+            tracing::warn!(part = name, "did not stop in time; it is cut off");
+            handles.iter().for_each(AbortHandle::abort);
         }
     }
 }
@@ -287,10 +298,13 @@ impl App {
 
     /// Stops everything, in order.
     pub async fn stop(self) {
-        self.api.end("api").await;
-        self.executor.end("executor").await;
-        self.scheduler.end("scheduler").await;
-        self.watches.end("watches").await;
+        let begun = clock::instant();
+        self.api.end("api", begun + API_UNTIL).await;
+        self.executor.end("executor", begun + EXECUTOR_UNTIL).await;
+        self.scheduler
+            .end("scheduler", begun + SCHEDULER_UNTIL)
+            .await;
+        self.watches.end("watches", begun + WATCHES_UNTIL).await;
     }
 }
 

@@ -248,7 +248,11 @@ impl Flags {
         if settings.executor_lease < Duration::from_millis(500) {
             bail!("--executor-lease-duration must be at least 500ms");
         }
-        if settings.namespaces.iter().any(|name| name.trim().is_empty()) {
+        if settings
+            .namespaces
+            .iter()
+            .any(|name| name.trim().is_empty())
+        {
             bail!("--namespaces has an empty name among its names");
         }
         if !(settings.api || settings.executor || settings.scheduler) {

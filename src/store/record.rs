@@ -181,6 +181,10 @@ pub struct ActionRecord {
     pub steps: Vec<StepRecord>,
     /// Forward, or being put back.
     pub direction: Direction,
+    /// The index of the first step of the present attempt: more than 0 once another way was begun after the
+    /// first was put back.
+    #[serde(default)]
+    pub forward_from: usize,
     /// While being put back: the index of the first step of the way back.
     #[serde(default)]
     pub back_from: usize,

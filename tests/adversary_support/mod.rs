@@ -416,6 +416,8 @@ impl Outcome {
             (method, true) if method.ends_with("Delete") => -1,
             // What could not be put back, the outcome says.
             (_, false) if self.message.contains("one replica more than before") => 1,
+            // The adversary's -1 took what the action had added.
+            (_, false) if self.message.contains("has taken the new replica away") => 1,
             (_, false) if self.message.contains("was scaled down by one") => -1,
             _ => 0,
         }

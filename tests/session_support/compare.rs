@@ -51,7 +51,9 @@ pub fn compare(real: &[Answer], sandbox: &[Answer], list: &[Accepted], whole: bo
     let mut open: BTreeMap<&str, &Accepted> = BTreeMap::new();
     for one in list {
         if one.reason.trim().is_empty() {
-            report.problems.push(format!("listed without a reason: {}", one.step));
+            report
+                .problems
+                .push(format!("listed without a reason: {}", one.step));
         }
         if open.insert(&one.step, one).is_some() {
             report.problems.push(format!("listed twice: {}", one.step));
@@ -69,7 +71,9 @@ pub fn compare(real: &[Answer], sandbox: &[Answer], list: &[Accepted], whole: bo
             continue;
         }
         let Some(other) = ours.get(answer.name.as_str()) else {
-            report.problems.push(format!("{}: not run in the sandbox", answer.name));
+            report
+                .problems
+                .push(format!("{}: not run in the sandbox", answer.name));
             continue;
         };
         let (left, right) = differing(&answer.text, &other.text);
@@ -111,7 +115,9 @@ pub fn compare(real: &[Answer], sandbox: &[Answer], list: &[Accepted], whole: bo
     }
     if whole {
         for step in open.keys() {
-            report.problems.push(format!("differences.yaml lists a step that is none: {step}"));
+            report.problems.push(format!(
+                "differences.yaml lists a step that is none: {step}"
+            ));
         }
     }
     report
@@ -182,7 +188,11 @@ fn a_listed_difference_must_be_just_as_listed() {
     assert_eq!((report.accepted, report.problems.len()), (1, 0));
     for (real, sandbox) in [("a", "a"), ("a\nb", "a\nc"), ("a\nc", "a")] {
         let report = compare(&answer(real), &answer(sandbox), &list, true);
-        assert_eq!((report.accepted, report.problems.len()), (0, 1), "{real} {sandbox}");
+        assert_eq!(
+            (report.accepted, report.problems.len()),
+            (0, 1),
+            "{real} {sandbox}"
+        );
     }
     let report = compare(&answer("a\nb"), &answer("a"), &[], true);
     assert_eq!(report.problems.len(), 1);

@@ -30,20 +30,36 @@ const SAFE: &str = "[bcdfghjklmnpqrstvwxz2456789]";
 impl Normal {
     pub fn new() -> Self {
         let rules = [
+            (r#""127\.0\.0\.1:\d+""#, Rule::Text("\"SERVER\"")),
             (r"https?://(127\.0\.0\.1|localhost):\d+", Rule::Text("SERVER")),
             (r"/tmp/(LIVE|MERGED)-\d+", Rule::Text("/tmp/$1")),
-            (r"containerd://(?P<id>[0-9a-f]{64})", Rule::Name("CONTAINER")),
+            (
+                r"containerd://(?P<id>[0-9a-f]{64})",
+                Rule::Name("CONTAINER"),
+            ),
             (r"current: \d+", Rule::Text("current: RV")),
+            // kubectl's own log, which it writes when a watch of its own is cut.
+            (r"(?m)^! [EWI]\d{4} .*\n", Rule::Text("")),
+            (r"X509SHA256=[0-9a-f]{64}", Rule::Text("X509SHA256")),
             // Of `diff`: the files' times.
             (r"(?m)^((?:---|\+\+\+) \S+)\t.*$", Rule::Text("$1")),
-            (r"(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", Rule::Text("PEM")),
+            (
+                r"(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----",
+                Rule::Text("PEM"),
+            ),
             (r"\beyJ[\w-]{20,}(\.[\w-]+)*", Rule::Text("TOKEN")),
             (
                 r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",
                 Rule::Name("UID"),
             ),
-            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", Rule::Text("MICROTIME")),
-            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", Rule::Text("TIME")),
+            (
+                r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
+                Rule::Text("MICROTIME"),
+            ),
+            (
+                r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)",
+                Rule::Text("TIME"),
+            ),
             (
                 r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}",
                 Rule::Text("DATE"),
@@ -55,18 +71,33 @@ impl Normal {
                 r"(?m)(^|[ (])(?:\d+d)?(?:\d+h)?(?:\d+m)?\d+(?:s|m|h|d)( ago)?($|[ )])",
                 Rule::Text("${1}AGE$2$3"),
             ),
-            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} UTC", Rule::Text("DATE")),
+            (
+                r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} UTC",
+                Rule::Text("DATE"),
+            ),
             // Of `describe lease`.
             (r"(Resource Version:\s+)\d+", Rule::Text("${1}RV")),
             (r"\b10\.\d+\.\d+\.\d+\b", Rule::Text("IP")),
             (r"\b3[0-2]\d{3}\b", Rule::Text("PORT")),
             // How far a rollout has come when one looks is a matter of speed.
-            (r"(?m)^(Waiting for .*(rollout|update|replicas|pods).*|partitioned roll out.*)\n", Rule::Text("")),
+            (
+                r"(?m)^(Waiting for .*(rollout|update|replicas|pods).*|partitioned roll out.*)\n",
+                Rule::Text(""),
+            ),
             // A job of a cron job is named by the minute, an event by its object and a time.
             (r"-\d{8}\b", Rule::Text("-MINUTE")),
-            (r"(?P<base>[\w.-]+)\.(?P<id>[0-9a-f]{14,16})\b", Rule::Name("EVENT")),
-            (r"(?P<base>[\w.-]+)-(?P<id>SAFE{8,10})\b", Rule::Name("HASH")),
-            (r#"(?:pod-template-hash|controller-revision-hash)["=: ]+(?P<id>SAFE{8,10})\b"#, Rule::Name("HASH")),
+            (
+                r"(?P<base>[\w.-]+)\.(?P<id>[0-9a-f]{14,16})\b",
+                Rule::Name("EVENT"),
+            ),
+            (
+                r"(?P<base>[\w.-]+)-(?P<id>SAFE{8,10})\b",
+                Rule::Name("HASH"),
+            ),
+            (
+                r#"(?:pod-template-hash|controller-revision-hash)["=: ]+(?P<id>SAFE{8,10})\b"#,
+                Rule::Name("HASH"),
+            ),
             (r"(?P<base>[\w.-]+)-(?P<id>SAFE{5})\b", Rule::Name("RANDOM")),
         ];
         Self {
@@ -154,10 +185,16 @@ fn names_are_given_in_the_order_of_first_sight() {
         normal.text(text),
         "web-HASH1-RANDOM1  1/1  Running  0  AGE  IP\nweb-HASH1-RANDOM2  1/1  Running  0  AGE  IP"
     );
-    assert_eq!(normal.text("pod/web-5d4b8c9f7d-zzzzz"), "pod/web-HASH1-RANDOM2");
+    assert_eq!(
+        normal.text("pod/web-5d4b8c9f7d-zzzzz"),
+        "pod/web-HASH1-RANDOM2"
+    );
     assert_eq!(
         normal.text("uid: 0f3a1b2c-0000-4000-8000-0123456789ab\n  creationTimestamp: \"2026-01-02T03:04:05Z\""),
         "uid: UID1\n  creationTimestamp: \"TIME\""
     );
-    assert_eq!(normal.text("Killing  3s (x2 over 9s)  kubelet"), "Killing  AGE  kubelet");
+    assert_eq!(
+        normal.text("Killing  3s (x2 over 9s)  kubelet"),
+        "Killing  AGE  kubelet"
+    );
 }

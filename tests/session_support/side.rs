@@ -181,7 +181,11 @@ impl Session {
             Line::Step { args, input } => {
                 let name = self.name(args);
                 let (code, out, err) = self.call(args, &self.filled(input)).await;
-                let out = if args.contains("--raw") { sorted(out) } else { out };
+                let out = if args.contains("--raw") {
+                    sorted(out)
+                } else {
+                    out
+                };
                 Some(self.answer(name, place, &code, &out, &err))
             }
             Line::Until { args, text } => {
@@ -228,7 +232,11 @@ impl Session {
             if !raw.ends_with('\n') {
                 raw.push('\n');
             }
-            raw.push_str(&err.lines().map(|line| format!("! {line}\n")).collect::<String>());
+            raw.push_str(
+                &err.lines()
+                    .map(|line| format!("! {line}\n"))
+                    .collect::<String>(),
+            );
         }
         Answer {
             text: self.normal.text(&raw),
@@ -296,7 +304,11 @@ impl Session {
                     String::from_utf8_lossy(&output.stderr).into_owned(),
                 )
             }
-            Err(_) => ("never: it does not end".to_owned(), String::new(), String::new()),
+            Err(_) => (
+                "never: it does not end".to_owned(),
+                String::new(),
+                String::new(),
+            ),
         }
     }
 
@@ -309,7 +321,10 @@ impl Session {
                 return None;
             }
             if tokio::time::Instant::now() > deadline {
-                return Some(format!("never {text:?}, at last {:?}", format!("{out}{err}")));
+                return Some(format!(
+                    "never {text:?}, at last {:?}",
+                    format!("{out}{err}")
+                ));
             }
             tokio::time::sleep(INTERVAL).await;
         }

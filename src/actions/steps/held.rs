@@ -1,13 +1,46 @@
 //! The held pod: the replacement that the scheduler keeps unbound, the certain victim of a scale-down.
 
-use crate::actions::context::Step;
+use serde::{Deserialize, Serialize};
+
+use crate::actions::context::{Step, Waker};
 use crate::actions::end::End;
+use crate::actions::line::op_of;
+use crate::actions::op::Op;
 use crate::actions::ports::CallError;
 use crate::clock;
 use crate::model::{Deployment, NamespacedName, Pod, ReplicaSet, WorkloadRef};
-use crate::store::Intent;
+use crate::store::{ActionRecord, Direction, Intent, StepState};
 
 use super::evict::evict_now;
+use super::intend::withhold_again;
+use super::rest::without_pod_of;
+
+/// What a step says that finds nothing to take away.
+pub(in crate::actions) const TAKEN_AWAY: &str =
+    "another hand's scaling has taken the new replica away";
+
+/// Written by the step that waits for the held pod, for the one that scales down.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Memo {
+    /// Another hand's scaling took the replica: it must not be taken twice.
+    taken_away: bool,
+}
+
+/// Whether a step found that another hand has taken the replica away that was added under this intent (`None`:
+/// under any).
+pub(in crate::actions) fn taken_away(record: &ActionRecord, intent: Option<usize>) -> bool {
+    record.steps.iter().enumerate().any(|(index, step)| {
+        let memo: Memo = serde_json::from_value(step.memo.clone()).unwrap_or_default();
+        memo.taken_away
+            && match op_of(record, index) {
+                Some(Op::AwaitHeld { intent: of, .. } | Op::ScaleDown { intent: of, .. }) => {
+                    intent.is_none_or(|intent| intent == of)
+                }
+                _ => false,
+            }
+    })
+}
 
 /// What proves that a scale-down will take nobody else's pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +59,7 @@ pub(super) async fn await_held(
 ) -> Result<String, End> {
     let mut waker = step.waker();
     loop {
-        let intent = step.intent(index).await?;
+        let intent = held_intent(step, &mut waker, index, workload).await?;
         match victim(step, &intent).await {
             Ok(Some(Victim::Held(key))) => return Ok(format!("pod {key} is held unbound")),
             Ok(Some(Victim::Short(message))) => {
@@ -39,7 +72,10 @@ pub(super) async fn await_held(
             }
         }
         // A decision taken before the hold may have been carried out after it.
-        evict_if_bound(step, &intent).await?;
+        if let Sought::TakenAway = seek(step, &intent).await? {
+            step.remember(&Memo { taken_away: true }).await?;
+            return Ok(TAKEN_AWAY.to_owned());
+        }
         waker
             .next(&format!("a replacement in {workload} to be held"))
             .await?;
@@ -88,73 +124,37 @@ fn short(set: &ReplicaSet) -> Option<String> {
     set.failed_create.clone().filter(|_| short)
 }
 
-/// Fails when there is nothing to wait for: judged by fresh reads, the workload has as many pods as it asks
-/// for, all of them bound, without one that could be held. A rollout has replaced the pods, or somebody
-/// else took the replica away. Any -1 would then take a pod of nobody's choosing.
-async fn none_is_coming(step: &Step, intent: &Intent) -> Result<Result<(), End>, CallError> {
-    let parts = &step.context.parts;
-    let workload = &intent.workload;
-    let key = workload.key();
-    let settled = |found: &Deployment| found.uid == workload.uid && found.is_settled();
-    // The watches first: this is asked at every change.
-    if !parts
-        .view
-        .deployment(&key)
-        .is_some_and(|found| settled(&found))
-    {
-        return Ok(Ok(()));
-    }
-    let Some(found) = parts.cluster.deployment(&key).await?.filter(settled) else {
-        return Ok(Ok(()));
-    };
-    let sets = parts
-        .cluster
-        .replica_sets(&workload.namespace, &workload.uid)
-        .await?;
-    let uids: Vec<String> = sets.iter().map(|set| set.uid.clone()).collect();
-    let mut pods = parts.cluster.pods(&workload.namespace, &uids).await?;
-    pods.retain(Pod::is_active);
-    let claimant = intent.claim.as_ref().map(|claim| &claim.uid);
-    let whole = sets.iter().map(|set| set.replicas).sum::<i32>() == found.replicas
-        && i32::try_from(pods.len()).is_ok_and(|count| count >= found.replicas)
-        && pods
-            .iter()
-            .all(|pod| pod.node_name.is_some() && Some(&pod.uid) != claimant);
-    if !whole {
-        return Ok(Ok(()));
-    }
-    let emptied = intent.replica_set.as_ref().is_some_and(|uid| {
-        let living = |set: &ReplicaSet| set.uid == *uid && set.replicas > 0;
-        !sets.iter().any(living)
-    });
-    Ok(Err(if emptied {
-        End::failed(
-            "RolloutBegan",
-            format!("a rollout of {workload} began meanwhile and has replaced all its pods"),
-        )
-    } else {
-        End::failed(
-            "NoReplacement",
-            format!(
-                "{workload} was changed by another hand meanwhile: it has its {} replicas, all bound, and no \
-                 pod is to come that could be taken away",
-                found.replicas
-            ),
-        )
-    }))
+/// What a step does that finds nobody held.
+pub(super) enum Sought {
+    /// Look again after the next change.
+    Wait,
+    /// There is nothing to take away any more: another hand's scaling has taken it.
+    TakenAway,
 }
 
-/// What a step does that finds nobody held. A bind that was under way may land late: then the claimant is
-/// evicted, and its replacement held. Where nobody can come any more (the one held was taken by a rollout, or
-/// by another hand's scaling) the step fails.
-pub(super) async fn evict_if_bound(step: &Step, intent: &Intent) -> Result<(), End> {
-    match none_is_coming(step, intent).await {
-        Ok(verdict) => verdict?,
-        // The next look asks again.
-        Err(error) => tracing::debug!(%error, "cannot tell yet whether a replacement is to come"),
+/// Seeks a pod to hold. A bind that was under way may land late: then the claimant is evicted, and its
+/// replacement held. Where nobody can come any more (the one held was taken by a rollout, or by another hand's
+/// scaling) any -1 would take a pod of nobody's choosing, so the step fails; but when a surge is undone, the
+/// replica that this action added is still there: another pod goes in the place of the one that came for it.
+pub(super) async fn seek(step: &Step, intent: &Intent) -> Result<Sought, End> {
+    if let Some(rest) = without_pod_of(step, intent).await? {
+        if !undoes_a_surge(step, &intent.id).await {
+            return Err(rest.no_replacement(&intent.workload));
+        }
+        if rest.lowered(step, &intent.workload).await {
+            return Ok(Sought::TakenAway);
+        }
+        let Some(pod) = rest.substitute(step).await? else {
+            return Err(rest.no_replacement(&intent.workload));
+        };
+        if let Err(error) = evict_now(step, &pod.key, pod).await {
+            step.note(&format!("pod {} is not evicted yet: {error}", pod.key))
+                .await?;
+        }
+        return Ok(Sought::Wait);
     }
     let Some(claim) = &intent.claim else {
-        return Ok(());
+        return Ok(Sought::Wait);
     };
     let key = NamespacedName::new(&claim.namespace, &claim.name);
     let bound =
@@ -166,10 +166,10 @@ pub(super) async fn evict_if_bound(step: &Step, intent: &Intent) -> Result<(), E
         .pod(&key)
         .is_some_and(|pod| bound(&pod))
     {
-        return Ok(());
+        return Ok(Sought::Wait);
     }
     let Ok(Some(pod)) = step.context.parts.cluster.pod(&key).await else {
-        return Ok(());
+        return Ok(Sought::Wait);
     };
     if bound(&pod)
         && let Err(error) = evict_now(step, &key, &pod).await
@@ -179,7 +179,57 @@ pub(super) async fn evict_if_bound(step: &Step, intent: &Intent) -> Result<(), E
         ))
         .await?;
     }
-    Ok(())
+    Ok(Sought::Wait)
+}
+
+/// The intent under which a pod is held. A rollout that is in progress is let through first: it makes no
+/// progress while a pod is held that it made, and no count may be lowered while it lasts. (The withhold of a
+/// removal is for the pods of one ReplicaSet: those a rollout takes away by itself.)
+pub(super) async fn held_intent(
+    step: &Step,
+    waker: &mut Waker,
+    index: usize,
+    workload: &WorkloadRef,
+) -> Result<Intent, End> {
+    let id = step.intent_id(index);
+    if !undoes_a_surge(step, &id).await {
+        return step.intent(index).await;
+    }
+    let store = &step.context.parts.store;
+    loop {
+        let key = workload.key();
+        let rolling = |found: &Deployment| {
+            found.uid == workload.uid && found.updated_replicas != found.status_replicas
+        };
+        let seen = step.context.parts.view.deployment(&key);
+        if !seen.is_some_and(|found| rolling(&found)) {
+            if let Some(intent) = step.store(|| store.intent(&id)).await? {
+                return Ok(intent);
+            }
+            withhold_again(step, index, workload).await?;
+            continue;
+        }
+        step.store(|| store.withdraw_intent(&id)).await?;
+        let what = format!("the rollout of {workload} to settle");
+        step.note(&format!("waiting for {what}")).await?;
+        waker.next(&what).await?;
+    }
+}
+
+/// Whether the intent is one whose pod this action scaled up for, and the action is being put back.
+async fn undoes_a_surge(step: &Step, intent: &str) -> bool {
+    let id = |index: usize| step.intent_id(index);
+    step.context
+        .journal
+        .read(|record| {
+            record.direction == Direction::Back
+                && record.steps.iter().enumerate().any(|(index, done)| {
+                    done.state == StepState::Done
+                        && matches!(op_of(record, index), Some(Op::ScaleUp { .. }))
+                        && done.needs.iter().any(|need| id(*need) == intent)
+                })
+        })
+        .await
 }
 
 /// Waits until the held pod is deleted (by the scale-down), then takes the intent back.

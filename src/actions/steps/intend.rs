@@ -27,21 +27,43 @@ pub(super) async fn intend(
         .map(|pod| pod.uid.clone())
         .collect();
     let intent = Intent {
-        id: step.intent_id(step.index),
-        action: step.context.journal.id,
-        workload: workload.clone(),
         node: node.map(str::to_owned),
         hold,
         replica_set: replica_set.map(str::to_owned),
         exclude: if hold { waiting } else { BTreeSet::new() },
-        claim: None,
-        claims: 0,
-        refusal: None,
-        created_at: clock::now(),
+        ..withhold(step, step.index, workload)
     };
     step.store(|| step.context.parts.store.put_intent(&intent))
         .await?;
     Ok(String::new())
+}
+
+/// The intent of the step `index` as one under which any pod of the workload is held.
+fn withhold(step: &Step, index: usize, workload: &WorkloadRef) -> Intent {
+    Intent {
+        id: step.intent_id(index),
+        action: step.context.journal.id,
+        workload: workload.clone(),
+        node: None,
+        hold: true,
+        replica_set: None,
+        exclude: BTreeSet::new(),
+        claim: None,
+        claims: 0,
+        refusal: None,
+        created_at: clock::now(),
+    }
+}
+
+/// Stores the intent of the step `index` once more, after it made way for a rollout.
+pub(super) async fn withhold_again(
+    step: &Step,
+    index: usize,
+    workload: &WorkloadRef,
+) -> Result<(), End> {
+    let intent = withhold(step, index, workload);
+    step.store(|| step.context.parts.store.put_intent(&intent))
+        .await
 }
 
 pub(super) async fn redirect(

@@ -8,7 +8,10 @@ mod evict;
 mod held;
 mod intend;
 mod ready;
+mod rest;
 mod scale;
+
+pub(super) use held::{TAKEN_AWAY, taken_away};
 
 use super::context::Step;
 use super::end::End;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::rest::without_pod_of;
 use crate::actions::context::Step;
 use crate::actions::end::End;
 use crate::actions::order::Target;
 use crate::clock;
-use crate::model::{NamespacedName, Pod, WorkloadRef};
+use crate::model::{NamespacedName, Pod, ReplicaSet, WorkloadRef};
 use crate::store::{Intent, PodRef};
 
 /// How long a ReplicaSet may say FailedCreate before a new replica is given up: its controller tries again
@@ -63,6 +64,9 @@ pub(super) async fn await_ready(step: &Step, index: usize) -> Result<String, End
                 }
             }
         }
+        if let Some(rest) = without_pod_of(step, &intent).await? {
+            return Err(rest.no_new_pod(step, &intent.workload).await);
+        }
         let what = waiting_for(step, &intent);
         step.note(&what).await?;
         waker.next(&what).await?;
@@ -115,16 +119,18 @@ async fn arrived(step: &Step, intent: &Intent) -> Result<Option<Pod>, End> {
     }
 }
 
-/// Why the workload's present ReplicaSet makes no pod, while the intent has no claimant.
+/// Why the workload's present ReplicaSet makes no pod, while the intent has no claimant, and no pod is leaving
+/// whose share of a quota the new one may take.
 fn failed_create(step: &Step, intent: &Intent) -> Option<String> {
     if intent.claim.is_some() {
         return None;
     }
-    let sets = step
-        .context
-        .parts
-        .view
-        .replica_sets_of(&intent.workload.uid);
+    let view = &step.context.parts.view;
+    let sets = view.replica_sets_of(&intent.workload.uid);
+    let leaving = |set: &ReplicaSet| view.pods_of(&set.uid).iter().any(|p| p.deleted.is_some());
+    if sets.iter().any(|set| leaving(set)) {
+        return None;
+    }
     sets.iter()
         .filter(|set| set.replicas > 0)
         .find_map(|set| set.failed_create.clone())

@@ -6,11 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::held::{Victim, evict_if_bound, victim};
+use super::held::{Sought, TAKEN_AWAY, Victim, held_intent, seek, taken_away, victim};
 use crate::actions::context::{Step, Waker};
 use crate::actions::end::End;
 use crate::actions::ports::{CallError, ScalePatch};
 use crate::model::{Deployment, WorkloadRef};
+use crate::store::ActionRecord;
 
 /// Written ahead of the patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,18 @@ struct Memo {
     ledger: Option<String>,
     /// The generation that the patch tests.
     generation: i64,
+    /// The count that the patch writes.
+    #[serde(default)]
+    replicas: Option<i32>,
+    /// See [`taken_away`].
+    #[serde(default)]
+    taken_away: bool,
+}
+
+/// The count that a step which was done has written, out of its memo.
+pub(super) fn written(memo: &serde_json::Value) -> Option<i32> {
+    let memo: Memo = serde_json::from_value(memo.clone()).ok()?;
+    memo.replicas
 }
 
 /// One replica more. Waits for a rollout to settle first: a count changed meanwhile is spread over the old
@@ -61,13 +74,17 @@ pub(super) async fn down(
 
 async fn lower(step: &Step, workload: &WorkloadRef, intent: usize) -> Result<String, End> {
     let mut waker = step.waker();
+    let taken = |record: &ActionRecord| taken_away(record, Some(intent));
+    if step.context.journal.read(taken).await {
+        return Ok(TAKEN_AWAY.to_owned());
+    }
     loop {
         let found = match read(step, &mut waker, workload).await? {
             Read::Done(detail) => return Ok(detail),
             Read::Again => continue,
             Read::Open(found) => found,
         };
-        let intent = step.intent(intent).await?;
+        let intent = held_intent(step, &mut waker, intent, workload).await?;
         let victim = match victim(step, &intent).await {
             Ok(victim) => victim,
             Err(error) => {
@@ -79,7 +96,9 @@ async fn lower(step: &Step, workload: &WorkloadRef, intent: usize) -> Result<Str
             Some(Victim::Held(_)) => found.status_replicas == found.replicas,
             Some(Victim::Short(_)) => found.status_replicas < found.replicas,
             None => {
-                evict_if_bound(step, &intent).await?;
+                if let Sought::TakenAway = seek(step, &intent).await? {
+                    return give_up(step).await;
+                }
                 waker
                     .next(&format!("a replacement in {workload} to be held"))
                     .await?;
@@ -98,6 +117,17 @@ async fn lower(step: &Step, workload: &WorkloadRef, intent: usize) -> Result<Str
             return Ok(detail);
         }
     }
+}
+
+/// Another hand's scaling took away what this step would have. A patch of this step that may be under way tests
+/// the generation of before that scaling, and fails.
+async fn give_up(step: &Step) -> Result<String, End> {
+    let memo = Memo {
+        taken_away: true,
+        ..step.memo().await
+    };
+    step.remember(&memo).await?;
+    Ok(TAKEN_AWAY.to_owned())
 }
 
 /// A step that gives up may have a patch under way whose answer was lost. It finds out: the ledger says that it
@@ -235,6 +265,8 @@ async fn write(
     let memo = Memo {
         ledger: Some(ledger),
         generation: found.generation,
+        replicas: Some(found.replicas + by),
+        taken_away: false,
     };
     if step.memo::<Memo>().await != memo {
         step.remember(&memo).await?;

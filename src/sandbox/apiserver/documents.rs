@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::server::Server;
 use crate::sandbox::types::{
     aggregated_discovery, api_group, api_group_list, api_resource_list, api_versions,
-    openapi_v3_document, openapi_v3_index, table,
+    OPENAPI_V2_PROTOBUF, openapi_v2_document, openapi_v3_document, openapi_v3_index, table,
 };
 
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -50,6 +50,11 @@ pub(crate) fn serve(server: &Server, parts: &Parts, target: &Target) -> Result<R
                 None => not_found(),
             }
         }
+        // As protobuf or not at all: that is what clients ask for.
+        Target::OpenApiV2 if accept.contains("proto-openapi.spec.v2") => {
+            Reply::bytes(200, OPENAPI_V2_PROTOBUF, openapi_v2_document(table()))
+        }
+        Target::OpenApiV2 => return Err(Error::not_acceptable()),
         Target::OpenApiIndex => Reply::json(200, &openapi_v3_index(table())),
         Target::OpenApi(group, version) => match openapi_v3_document(table(), group, version) {
             Some(document) => Reply::json(200, &document),
@@ -64,10 +69,12 @@ fn version() -> serde_json::Value {
     let mut numbers = git.trim_start_matches('v').split('.');
     let major = numbers.next().unwrap_or("1");
     let minor = numbers.next().unwrap_or("0");
+    // A server is compatible with the version before its own.
+    let before = minor.parse::<u32>().map_or(0, |minor| minor.saturating_sub(1));
     json!({
         "major": major, "minor": minor,
         "emulationMajor": major, "emulationMinor": minor,
-        "minCompatibilityMajor": major, "minCompatibilityMinor": minor,
+        "minCompatibilityMajor": major, "minCompatibilityMinor": before.to_string(),
         "gitVersion": git, "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
         "goVersion": "", "compiler": "", "platform": "linux/amd64",
     })

@@ -22,6 +22,7 @@ use super::server::Server;
 use super::subresources::{binding, eviction, reviews, scale, token};
 use super::verbs::{create, delete, get, list, patch, update, watch};
 use crate::clock;
+use crate::sandbox::types::ResourceFacts;
 
 /// The real server's limit for a request's body.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -142,11 +143,24 @@ async fn resource(
         now: clock::now(),
         warnings: RefCell::new(Vec::new()),
     };
+    let mut warnings: Vec<String> = deprecated(call.resource.facts).map(str::to_owned).into_iter().collect();
     if matches!(verb, Verb::Watch) {
-        return (watch::watch(call, shutdown), Vec::new());
+        return (watch::watch(call, shutdown), warnings);
     }
     let result = run(&call, verb, &parts.method);
-    (result, call.warnings.into_inner())
+    warnings.extend(call.warnings.into_inner());
+    (result, warnings)
+}
+
+/// What the real server says of kinds whose days are over, on each request (`deprecation.WarningMessage`).
+fn deprecated(facts: &ResourceFacts) -> Option<&'static str> {
+    match (facts.group.as_str(), facts.kind.as_str()) {
+        ("", "Endpoints") => Some(
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ),
+        ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,8 @@ pub(crate) enum Target {
     Group(String),
     /// `/api/<version>`, `/apis/<group>/<version>`.
     Resources(String, String),
+    /// `/openapi/v2`.
+    OpenApiV2,
     /// `/openapi/v3`.
     OpenApiIndex,
     /// `/openapi/v3/<api/v1 | apis/<group>/<version>>`.
@@ -58,6 +60,7 @@ pub(crate) fn parse(path: &str) -> Target {
         ["apis", group] => Target::Group((*group).to_owned()),
         ["api", version] => Target::Resources(String::new(), (*version).to_owned()),
         ["apis", group, version] => Target::Resources((*group).to_owned(), (*version).to_owned()),
+        ["openapi", "v2"] => Target::OpenApiV2,
         ["openapi", "v3"] => Target::OpenApiIndex,
         ["openapi", "v3", "api", version] => Target::OpenApi(String::new(), (*version).to_owned()),
         ["openapi", "v3", "apis", group, version] => {

@@ -171,12 +171,5 @@ pub(crate) fn tabled(call: &Call, objects: &[Value], list_meta: &Value, headers:
         Some(sub) => (sub.group.as_str(), sub.kind.as_str()),
         None => (facts.group.as_str(), facts.kind.as_str()),
     };
-    render_table(
-        kind,
-        objects,
-        list_meta,
-        include,
-        headers,
-        call.now,
-    )
+    render_table(kind, objects, list_meta, include, headers, call.now)
 }

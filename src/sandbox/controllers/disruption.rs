@@ -21,7 +21,8 @@ use super::objects::{
     selects, uid,
 };
 use super::queue::{Queue, work};
-use super::{Error, Shared, post};
+use super::shared::Shared;
+use super::{Error, post};
 use crate::clock;
 
 /// A disruption that the API server allowed and that did not happen is forgotten after this time.

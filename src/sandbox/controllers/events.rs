@@ -4,7 +4,7 @@
 //! The recorder's task owns the memory of what it posted. Events are best effort: a full channel or
 //! a failing API server loses events, never work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ::kube::api::{Patch, PatchParams, PostParams};
 use ::kube::{Api, Client, Resource};
@@ -94,6 +94,43 @@ impl Recorder {
 
 type Same = (Option<String>, bool, &'static str, String);
 
+/// How many different messages of one kind about one object are told apart, and for how long they are
+/// remembered (`defaultAggregateMaxEvents`, `defaultAggregateIntervalInSeconds` of client-go).
+const APART: usize = 10;
+const REMEMBERED_SECONDS: i64 = 600;
+
+/// Messages of one reason about one object (`EventAggregator` of client-go).
+#[derive(Debug)]
+struct Similar {
+    messages: BTreeSet<String>,
+    last: jiff::Timestamp,
+}
+
+type Kind = (Option<String>, bool, &'static str);
+
+/// Answers whether there were so many similar events that this one is only counted.
+fn aggregates(similar: &mut BTreeMap<Kind, Similar>, record: &Record) -> bool {
+    if similar.len() >= LIMIT {
+        similar.clear();
+    }
+    let kind = (record.regarding.uid.clone(), record.warning, record.reason);
+    let at = record.at.0;
+    let known = similar.entry(kind).or_insert_with(|| Similar {
+        messages: BTreeSet::new(),
+        last: at,
+    });
+    if at.as_second() - known.last.as_second() > REMEMBERED_SECONDS {
+        known.messages.clear();
+    }
+    known.last = at;
+    known.messages.insert(record.message.clone());
+    if known.messages.len() < APART {
+        return false;
+    }
+    known.messages.pop_last();
+    true
+}
+
 async fn post(
     client: Client,
     component: &'static str,
@@ -101,12 +138,17 @@ async fn post(
     shutdown: CancellationToken,
 ) {
     let mut posted: BTreeMap<Same, (String, i32)> = BTreeMap::new();
+    let mut similar: BTreeMap<Kind, Similar> = BTreeMap::new();
     loop {
         let record = tokio::select! {
             record = records.recv() => record,
             () = shutdown.cancelled() => return,
         };
-        let Some(record) = record else { return };
+        let Some(mut record) = record else { return };
+        let aggregated = aggregates(&mut similar, &record);
+        if aggregated {
+            record.message = format!("(combined from similar events): {}", record.message);
+        }
         if posted.len() >= LIMIT {
             posted.clear();
         }
@@ -120,11 +162,16 @@ async fn post(
             record.regarding.uid.clone(),
             record.warning,
             record.reason,
-            record.message.clone(),
+            match aggregated {
+                true => String::new(),
+                false => record.message.clone(),
+            },
         );
         if let Some((name, count)) = posted.get_mut(&same) {
             *count += 1;
-            let patch = json!({"count": *count, "lastTimestamp": record.at});
+            let patch = json!({
+                "count": *count, "lastTimestamp": record.at, "message": record.message,
+            });
             let patched = api
                 .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
                 .await;
@@ -165,5 +212,37 @@ fn event_of(record: Record, component: &str, namespace: &str) -> Event {
         count: Some(1),
         type_: Some(if record.warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(uid: &str, message: usize, second: i64) -> Record {
+        Record {
+            regarding: ObjectReference {
+                uid: Some(uid.into()),
+                ..ObjectReference::default()
+            },
+            warning: false,
+            reason: "Scaled",
+            message: message.to_string(),
+            at: Time(jiff::Timestamp::from_second(second).unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_tenth_similar_event_and_those_after_it_are_counted_together() {
+        let mut similar = BTreeMap::new();
+        for nth in 0..9 {
+            assert!(!aggregates(&mut similar, &record("a", nth, 0)));
+        }
+        // The same again is not another.
+        assert!(!aggregates(&mut similar, &record("a", 3, 0)));
+        assert!(aggregates(&mut similar, &record("a", 9, 1)));
+        assert!(aggregates(&mut similar, &record("a", 99, 2)));
+        assert!(!aggregates(&mut similar, &record("b", 9, 2)));
+        assert!(!aggregates(&mut similar, &record("a", 100, 700)));
     }
 }

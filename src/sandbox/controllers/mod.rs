@@ -8,37 +8,40 @@
 
 mod accounts;
 pub mod claim;
+pub mod consistency;
+pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
+pub mod endpoints;
 pub mod events;
+pub mod expectations;
+pub mod follow;
 pub mod garbage;
+pub mod history;
 pub mod informer;
+pub mod job;
 pub mod namespaces;
 pub mod nodes;
 pub mod objects;
 mod podgc;
+pub mod pods;
 pub mod queue;
 pub mod replicaset;
 pub mod resources;
+mod shared;
+pub mod statefulset;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::kube::Client;
 use ::kube::api::PostParams;
-use ::kube::{Api, Client};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
 use self::events::Recorder;
-use self::informer::{Informer, Whole};
-use self::objects::{controller_of, namespace};
-use self::resources::Resources;
+use self::shared::Shared;
 
 /// The field manager of everything the controllers write.
 pub const MANAGER: &str = "kube-controller-manager";
@@ -49,6 +52,9 @@ pub enum Error {
     /// The API server refused or could not be reached.
     #[error("{}", objects::api_message(.0))]
     Api(#[from] ::kube::Error),
+    /// The caches do not have yet what the controller itself wrote.
+    #[error("the cache is behind what was written")]
+    Behind,
     /// Some pods could not be created or deleted.
     #[error("{0}")]
     Replicas(String),
@@ -73,97 +79,11 @@ impl Default for Options {
     }
 }
 
-/// What the controllers share: the client and the caches.
-struct Shared {
-    client: Client,
-    resources: Resources,
-    pods: Arc<Informer<Pod>>,
-    replica_sets: Arc<Informer<ReplicaSet>>,
-    deployments: Arc<Informer<Deployment>>,
-    budgets: Arc<Informer<PodDisruptionBudget>>,
-    nodes: Arc<Informer<Node>>,
-    leases: Arc<Informer<Lease>>,
-    namespaces: Arc<Informer<Namespace>>,
-    accounts: Arc<Informer<ServiceAccount>>,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn new(client: Client) -> Arc<Self> {
-        Arc::new(Self {
-            client,
-            resources: Resources::default(),
-            pods: Informer::new(index_pod),
-            replica_sets: Informer::new(|set| index_owned(&set.metadata)),
-            deployments: Informer::new(|deployment| index_owned(&deployment.metadata)),
-            budgets: Informer::new(|budget| index_owned(&budget.metadata)),
-            nodes: Informer::new(|_| Vec::new()),
-            leases: Informer::new(|_| Vec::new()),
-            namespaces: Informer::new(|_| Vec::new()),
-            accounts: Informer::new(|_| Vec::new()),
-        })
-    }
-
-    async fn run(&self, shutdown: &CancellationToken) {
-        let client = || self.client.clone();
-        let stop = || shutdown.clone();
-        tokio::join!(
-            self.pods.run(Whole::new(Api::all(client())), stop()),
-            self.replica_sets
-                .run(Whole::new(Api::all(client())), stop()),
-            self.deployments.run(Whole::new(Api::all(client())), stop()),
-            self.budgets.run(Whole::new(Api::all(client())), stop()),
-            self.nodes.run(Whole::new(Api::all(client())), stop()),
-            self.leases.run(
-                Whole::new(Api::namespaced(client(), "kube-node-lease")),
-                stop()
-            ),
-            self.namespaces.run(Whole::new(Api::all(client())), stop()),
-            self.accounts.run(Whole::new(Api::all(client())), stop()),
-        );
-    }
-
-    async fn synced(&self) {
-        tokio::join!(
-            self.pods.synced(),
-            self.replica_sets.synced(),
-            self.deployments.synced(),
-            self.budgets.synced(),
-            self.nodes.synced(),
-            self.leases.synced(),
-            self.namespaces.synced(),
-            self.accounts.synced(),
-        );
-    }
-}
-
 fn post() -> PostParams {
     PostParams {
         field_manager: Some(MANAGER.into()),
         ..PostParams::default()
     }
-}
-
-/// `ns/<namespace>`, and `owner/<uid>` or `orphan/<namespace>`.
-fn index_owned(meta: &ObjectMeta) -> Vec<String> {
-    let owner = controller_of(meta).map_or_else(
-        || format!("orphan/{}", namespace(meta)),
-        |owner| format!("owner/{}", owner.uid),
-    );
-    vec![format!("ns/{}", namespace(meta)), owner]
-}
-
-/// The same, and `node/<node>`.
-fn index_pod(pod: &Pod) -> Vec<String> {
-    let mut values = index_owned(&pod.metadata);
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
-    values.extend(node.map(|node| format!("node/{node}")));
-    values
 }
 
 /// Runs all controllers against the API server behind `client` until `shutdown`. Whatever goes wrong
@@ -181,6 +101,14 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let nodes = nodes::Controller::new(&shared, node_events, options);
     let accounts = accounts::Controller::new(&shared);
     let namespaces = namespaces::Controller::new(&shared);
+    let (stateful_events, posting_5) = recorder("statefulset-controller");
+    let stateful_sets = statefulset::Controller::new(&shared, stateful_events);
+    let (daemon_events, posting_6) = recorder("daemonset-controller");
+    let daemon_sets = daemonset::Controller::new(&shared, daemon_events);
+    let (job_events, posting_7) = recorder("job-controller");
+    let jobs = job::Controller::new(&shared, job_events);
+    let finished_jobs = job::ttl::Controller::new(&shared);
+    let endpoints = endpoints::Controller::new(&shared);
     let garbage = garbage::Controller::new(&shared);
     let working = async {
         shared.synced().await;
@@ -192,6 +120,11 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             Box::pin(nodes.run(stop())),
             Box::pin(accounts.run(stop())),
             Box::pin(namespaces.run(stop())),
+            Box::pin(endpoints.run(stop())),
+            Box::pin(stateful_sets.run(stop())),
+            Box::pin(jobs.run(stop())),
+            Box::pin(finished_jobs.run(stop())),
+            Box::pin(daemon_sets.run(stop())),
             Box::pin(podgc::run(Arc::clone(&shared), stop())),
         );
     };
@@ -208,6 +141,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         posting_2,
         posting_3,
         posting_4,
+        posting_5,
+        posting_6,
+        posting_7,
         Box::pin(working),
     );
 }

@@ -16,7 +16,8 @@ use super::informer::Key;
 use super::objects::{has_code, is_terminating, now};
 use super::queue::{Queue, work};
 use super::resources::Known;
-use super::{Error, Shared, post};
+use super::shared::Shared;
+use super::{Error, post};
 
 /// How long pods are given before the namespace is looked at again.
 const PAUSE: Duration = Duration::from_millis(500);

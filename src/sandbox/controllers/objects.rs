@@ -74,6 +74,12 @@ pub fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+/// The value of a label.
+#[must_use]
+pub fn label<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    meta.labels.as_ref()?.get(key).map(String::as_str)
+}
+
 /// Whether a label selector, given as the API has it, matches these labels. A selector that cannot
 /// be read matches nothing; an empty one matches everything.
 #[must_use]

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::informer::Key;
 use super::objects::{has_code, is_finished, is_terminating, name, namespace, now, uid};
-use super::{Error, MANAGER, Shared};
+use super::shared::Shared;
+use super::{Error, MANAGER};
 use crate::clock;
 
 const PERIOD: Duration = Duration::from_secs(20);

@@ -345,7 +345,8 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
 }
 
 /// A value as Go's `%v` prints it.
-fn go_text(value: &Value) -> String {
+#[must_use]
+pub fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),

@@ -9,15 +9,17 @@ mod apply;
 mod convert;
 mod decode;
 mod defaults;
+mod descriptions;
 mod discovery;
 mod facts;
 mod merge;
 mod openapi;
+mod openapi_v2;
 mod printing;
 mod quantity;
 mod schema;
 
-pub use apply::{ApplyError, Conflict, server_side_apply, track_update};
+pub use apply::{ApplyError, Conflict, server_side_apply, track_update, undeclared};
 pub use decode::{DecodeError, Decoded, decode, decode_meta, json_syntax_error, prune_and_check};
 pub use defaults::apply_defaults;
 pub use discovery::{
@@ -26,8 +28,10 @@ pub use discovery::{
 pub use facts::{
     GroupVersionKind, ResourceFacts, SubresourceFacts, api_version, split_api_version,
 };
-pub use merge::{PatchError, strategic_merge};
+pub use merge::{PatchError, go_text, strategic_merge};
+pub use descriptions::{Descriptions, descriptions};
 pub use openapi::{openapi_v3_document, openapi_v3_index};
+pub use openapi_v2::{OPENAPI_V2_PROTOBUF, openapi_v2_document};
 pub use printing::{IncludeObject, render_table};
 pub use schema::{Schema, TypeTable, table};
 

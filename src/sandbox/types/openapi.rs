@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::descriptions::describe;
 use super::facts::{ResourceFacts, api_version};
 use super::schema::{TypeTable, reference};
+
+/// Changed when the documents change although the facts do not.
+const FORM: &str = "2";
 
 /// Path of a group and version below `/openapi/v3/`: `api/v1`, `apis/apps/v1`.
 fn document_path(group: &str, version: &str) -> String {
@@ -31,6 +35,7 @@ pub fn openapi_v3_index(table: &TypeTable) -> Value {
     for (group, version) in seen {
         let path = document_path(group, version);
         let mut hash = Sha256::new();
+        hash.update(FORM);
         hash.update(table.kubernetes_version());
         hash.update(api_version(group, version));
         let schemas = table.schemas().values().filter_map(|s| s.openapi());
@@ -88,7 +93,8 @@ fn closure<'t>(table: &'t TypeTable, mut wanted: Vec<&'t str>) -> Map<String, Va
             continue;
         };
         // A schema of nothing but a description allows everything.
-        let openapi = schema.openapi().cloned().unwrap_or_else(|| json!({}));
+        let mut openapi = schema.openapi().cloned().unwrap_or_else(|| json!({}));
+        describe(name, &mut openapi);
         schemas.insert(name.to_owned(), openapi);
         if let Some(openapi) = schema.openapi() {
             references(openapi, &mut wanted);

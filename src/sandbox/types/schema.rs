@@ -104,8 +104,8 @@ pub(super) struct Field {
     pub(super) merge_key: Option<Box<str>>,
     /// Whether Go drops the zero value when it writes the object (not a pointer, `omitempty`).
     pub(super) omit_zero: bool,
-    /// Whether Go writes `null` where nothing is set: a time that is no pointer, without `omitzero`.
-    pub(super) null_time: bool,
+    /// Whether Go holds it by value: then a time that is not set is written as `null`.
+    pub(super) by_value: bool,
     /// The Go type of the field for error texts, where the facts have it.
     pub(super) go_type: Option<Box<str>>,
 }

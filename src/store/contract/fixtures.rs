@@ -33,6 +33,7 @@ pub fn record() -> ActionRecord {
         pods: Vec::new(),
         steps: Vec::new(),
         direction: Direction::Forward,
+        forward_from: 0,
         back_from: 0,
         restores: false,
         version: 0,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -30,21 +29,15 @@ async fn evicting(
 ) -> (Arc<Fake>, Result<String, End>) {
     clock::simulate(jiff::Timestamp::UNIX_EPOCH);
     let cluster = Fake::new();
-    let object = json!({
-        "metadata": {"name": "web-1", "namespace": "default", "uid": "uid-1", "resourceVersion": "7"},
-        "spec": {"containers": [], "nodeName": "n1"},
-        "status": {"phase": "Running"},
-    });
-    let pod = Pod::from_api(&serde_json::from_value(object).unwrap()).unwrap();
+    cluster.add_pod("web-1", None);
     let target = Target {
-        pod: pod.key.clone(),
-        uid: pod.uid.clone(),
+        pod: NamespacedName::new("default", "web-1"),
+        uid: "uid-web-1".into(),
         node: "n1".into(),
         replica_set: "uid-rs".into(),
         replica_set_name: "web-a".into(),
         workload: workload(),
     };
-    cluster.pods.lock().unwrap().insert(pod.key.clone(), pod);
     cluster.evictions.lock().unwrap().extend(answers);
     let step = Step {
         context: taken(&cluster, |_| {}).await,

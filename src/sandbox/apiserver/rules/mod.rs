@@ -2,6 +2,7 @@
 //!
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
+pub(crate) mod daemonset;
 pub(crate) mod data;
 pub(crate) mod event;
 pub(crate) mod fields;
@@ -17,8 +18,10 @@ pub(crate) mod pod_update;
 pub(crate) mod priority;
 pub(crate) mod quantity;
 pub(crate) mod quota;
+pub(crate) mod rbac;
 pub(crate) mod secret;
 pub(crate) mod service;
+pub(crate) mod volume;
 pub(crate) mod workload;
 pub(crate) mod zero_times;
 
@@ -58,6 +61,8 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "nodes") => node::prepare_create(object),
         ("", "services") => service::prepare_create(call, object),
         ("", "secrets") => secret::prepare(object),
+        ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
+        ("apps", "daemonsets") => daemonset::count_template(None, object),
         ("batch", "jobs") => {
             let uid = meta::uid(object).to_owned();
             job::prepare_create(object, &uid);
@@ -156,6 +161,9 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             if key == ("", "namespaces") {
                 namespace::prepare_update(live, new);
             }
+            if key == ("apps", "daemonsets") {
+                daemonset::count_template(Some(live), new);
+            }
             if kinds::counts_generation(key) {
                 let changed = kinds::desired_parts(key)
                     .iter()
@@ -188,6 +196,10 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
             let mut errors = workload::validate_update(key, live, new);
             errors.extend(data::validate(key, new));
             errors
+        }
+        (("", "persistentvolumeclaims"), "") => volume::validate_claim_update(live, new),
+        (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
+            rbac::validate_update(live, new)
         }
         (_, "" | "scale") => {
             let mut errors = workload::validate(key, new);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::error::{Error, GroupResource};
+use crate::sandbox::apiserver::field::FieldError;
 use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::store::Key;
 
@@ -93,11 +94,9 @@ pub(crate) fn check_class(call: &Call, class: &Value) -> Result<(), Error> {
     let name = meta::name(class);
     let value = class["value"].as_i64().unwrap_or(0);
     if value > 1_000_000_000 && !name.starts_with("system-") {
-        return Err(Error::forbidden(
-            gr,
-            name,
-            "maximum allowed value of a user defined priority is 1000000000",
-        ));
+        let why = "maximum allowed value of a user defined priority is 1000000000";
+        let error = FieldError::forbidden("value", why);
+        return Err(Error::invalid(gr.group, "PriorityClass", name, &[error]));
     }
     if class["globalDefault"] == true {
         let snapshot = call.server.store.list(call.resource.collection, "");

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::error::Error;
+use crate::sandbox::apiserver::field::FieldError;
 use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::reply::Reply;
 use crate::sandbox::types::table;
@@ -22,8 +23,22 @@ pub(crate) fn create(call: &Call) -> Result<Reply, Error> {
         .unwrap_or_default();
     let mut request = call.decode(schema, "authentication.k8s.io", "v1", "TokenRequest")?;
     let seconds = meta::int(&request, &["spec", "expirationSeconds"])
-        .filter(|s| (600..=1 << 32).contains(s))
         .unwrap_or(DEFAULT_EXPIRATION_SECONDS);
+    // pkg/apis/authentication/validation
+    let why = match seconds {
+        ..600 => Some("may not specify a duration less than 10 minutes"),
+        4_294_967_297.. => Some("may not specify a duration larger than 2^32 seconds"),
+        _ => None,
+    };
+    if let Some(why) = why {
+        let error = FieldError::invalid("spec.expirationSeconds", seconds, why);
+        return Err(Error::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            meta::name(&request),
+            &[error],
+        ));
+    }
     let expires = call
         .now
         .checked_add(SignedDuration::from_secs(seconds))

@@ -15,8 +15,8 @@ use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::reply::Reply;
 use crate::sandbox::apiserver::store::Object;
 use crate::sandbox::types::{
-    ApplyError, decode, prune_and_check, server_side_apply, split_api_version, strategic_merge,
-    table,
+    ApplyError, decode, go_text, prune_and_check, server_side_apply, split_api_version,
+    strategic_merge, table, undeclared,
 };
 
 /// Operations that one JSON patch may have (`maxJSONPatchOperations`).
@@ -107,59 +107,11 @@ impl Patch {
     fn complaint(&self, object: &Value, why: &str) -> Error {
         match self {
             Self::Strategic(patch) => {
-                let shown = Value::String(go_map(patch));
-                let error = FieldError::invalid("patch", shown, in_converters_words(why));
-                Error::invalid("", "", "", &[error])
+                patch_error(&Value::String(go_text(patch)), &conversion_error(why))
             }
             Self::Json(_) | Self::Merge(_) => patch_error(object, why),
         }
     }
-}
-
-/// A value as Go's `%v` prints it.
-fn go_map(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(go_map).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(map) => {
-            let entries: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", go_map(value)))
-                .collect();
-            format!("map[{}]", entries.join(" "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Strategic patches do not go through JSON but through `runtime.DefaultUnstructuredConverter`, which
-/// words a wrong type otherwise.
-fn in_converters_words(why: &str) -> String {
-    let words = || {
-        let rest = why.strip_prefix("json: cannot unmarshal ")?;
-        let (found, rest) = rest.split_once(" into ")?;
-        let (_, wanted) = rest.rsplit_once(" of type ")?;
-        let found = match found.split(' ').next()? {
-            "number" => "int64",
-            "object" => "map",
-            "array" => "slice",
-            other => other,
-        };
-        Some(if wanted.starts_with("[]") {
-            format!("cannot restore slice from {found}")
-        } else if wanted.starts_with("map[") {
-            format!("cannot restore map from {found}")
-        } else if wanted.contains('.') {
-            format!("cannot restore struct from: {found}")
-        } else {
-            format!("unrecognized type: {wanted}")
-        })
-    };
-    words().unwrap_or_else(|| why.to_owned())
 }
 
 fn json_kind(value: &Value) -> &'static str {
@@ -175,15 +127,19 @@ fn json_kind(value: &Value) -> &'static str {
 
 /// A patched document that is no object of the kind; the real server shows all of it.
 fn patch_error(object: &Value, why: &str) -> Error {
-    let error = FieldError::invalid("patch", object.to_string(), why);
+    let shown = match object {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let error = FieldError::invalid("patch", shown, why);
     Error::invalid("", "", "", &[error])
 }
 
 /// Drops unknown fields of a patched object and reports them as the client wishes.
 pub(crate) fn check(
     call: &Call,
-    schema: &str,
     patch: &Patch,
+    schema: &str,
     object: &mut Value,
 ) -> Result<(), Error> {
     if !object.is_object() {
@@ -207,6 +163,36 @@ pub(crate) fn check(
     }
 }
 
+/// A strategic patch is converted without JSON between, and complains in the words of
+/// `apimachinery/pkg/runtime/converter.go`.
+fn conversion_error(error: &str) -> String {
+    let words = error
+        .strip_prefix("json: cannot unmarshal ")
+        .and_then(|rest| rest.split_once(" into "))
+        .and_then(|(given, rest)| Some((given, rest.rsplit_once(" of type ")?.1)));
+    let Some((given, wanted)) = words else {
+        return error.to_owned();
+    };
+    let given = match given.split(' ').next().unwrap_or(given) {
+        "array" => "slice",
+        "object" => "map",
+        "number" => "int64",
+        other => other,
+    };
+    if wanted.starts_with("map[") || wanted.ends_with("ResourceList") {
+        format!("cannot restore map from {given}")
+    } else if wanted.starts_with("[]") {
+        format!("cannot restore slice from {given}")
+    } else if wanted.contains('.') && !matches!(given, "map" | "slice") {
+        format!("cannot restore struct from: {given}")
+    } else if wanted.contains('.') {
+        // A named text, such as v1.PullPolicy.
+        "unrecognized type: string".to_owned()
+    } else {
+        format!("unrecognized type: {wanted}")
+    }
+}
+
 pub(crate) fn patch(call: &Call) -> Result<Reply, Error> {
     call.validate_options("PatchOptions")?;
     match Patch::parse(call)? {
@@ -215,7 +201,7 @@ pub(crate) fn patch(call: &Call) -> Result<Reply, Error> {
             let patched = change(call, |live| {
                 let mut object = patch.apply(&facts.schema, live)?;
                 same_kind(call, &mut object)?;
-                check(call, &facts.schema, &patch, &mut object)?;
+                check(call, &patch, &facts.schema, &mut object)?;
                 same_name(call, &object)?;
                 Ok(Changed {
                     object,
@@ -285,17 +271,21 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
     let decoded = decode(table(), &facts.schema, "application/yaml", &call.body)
         .map_err(|error| Error::bad_request(format!("error decoding YAML: {error}")))?;
     let mut applied = decoded.object;
+    let undeclared: Vec<String> = decoded
+        .strict_errors
+        .iter()
+        .filter_map(|error| undeclared(table(), &facts.schema, &applied, error))
+        .collect();
+    if !undeclared.is_empty() {
+        return Err(not_typed(call, &undeclared));
+    }
     if !decoded.strict_errors.is_empty() {
         match call.field_validation()? {
             FieldValidation::Ignore => {}
             FieldValidation::Warn => call.warn(decoded.strict_errors),
             FieldValidation::Strict => {
                 return Err(Error::bad_request(format!(
-                    "failed to create typed patch object ({}/{}; {}, Kind={}): {}",
-                    call.path.namespace,
-                    call.path.name,
-                    call.resource.api_version,
-                    facts.kind,
+                    "error strict decoding YAML: {}",
                     decoded.strict_errors.join(", ")
                 )));
             }
@@ -376,6 +366,23 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
         meta::set(new, "managedFields", fields.clone())
     })?;
     Ok((201, created))
+}
+
+/// What is applied must fit the schema, whatever `fieldValidation` says (structured-merge-diff's
+/// `ValidationErrors`; an error without a reason of its own).
+fn not_typed(call: &Call, errors: &[String]) -> Error {
+    let facts = call.resource.facts;
+    let said = match errors {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    Error::bare(
+        500,
+        &format!(
+            "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {said}",
+            call.path.namespace, call.path.name, facts.group, facts.version, facts.kind,
+        ),
+    )
 }
 
 fn apply_error(error: ApplyError) -> Error {

@@ -12,17 +12,17 @@ use std::sync::Arc;
 use ::kube::Api;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use tokio_util::sync::CancellationToken;
 
 use self::sets::Sets;
 use super::events::Recorder;
+use super::follow::follow;
 use super::informer::{Change, Key};
-use super::objects::{
-    controller_of, has_code, is_terminating, phase, selects, selects_everything, uid,
-};
+use super::objects::{controller_of, has_code, is_terminating, phase, selects_everything, uid};
 use super::queue::{Queue, work};
-use super::{Error, Shared, post};
+use super::shared::Shared;
+use super::{Error, post};
 use crate::clock;
 
 /// See the module.
@@ -46,14 +46,13 @@ impl Controller {
             hears.queue.add(Key::of(change.object().as_ref()));
         });
         let hears = Arc::clone(&controller);
-        shared.replica_sets.on_change(move |change| {
-            if let Change::Updated(old, new) = change
-                && controller_of(&old.metadata) != controller_of(&new.metadata)
-            {
-                hears.set_changed(&old.metadata);
-            }
-            hears.set_changed(&change.object().metadata);
-        });
+        let (sets, deployments) = (&shared.replica_sets, &shared.deployments);
+        follow(
+            sets,
+            deployments,
+            |deployment: &Deployment| Some(&deployment.spec.selector),
+            move |key, _, _: &Arc<ReplicaSet>| hears.queue.add(key),
+        );
         // A Recreate rollout goes on when the last old pod is gone.
         let hears = Arc::clone(&controller);
         shared.pods.on_change(move |change| {
@@ -81,24 +80,6 @@ impl Controller {
         let key = Key::new(namespace.cloned().unwrap_or_default(), &reference.name);
         let deployment = self.shared.deployments.get(&key)?;
         (uid(&deployment.metadata) == reference.uid).then_some(key)
-    }
-
-    fn set_changed(&self, set: &ObjectMeta) {
-        match controller_of(set) {
-            Some(reference) => {
-                if let Some(key) = self.owner(set.namespace.as_ref(), reference) {
-                    self.queue.add(key);
-                }
-            }
-            None => {
-                let namespace = set.namespace.as_deref().unwrap_or_default();
-                for deployment in self.shared.deployments.indexed(&format!("ns/{namespace}")) {
-                    if selects(&deployment.spec.selector, set) {
-                        self.queue.add(Key::of(deployment.as_ref()));
-                    }
-                }
-            }
-        }
     }
 
     fn pod_deleted(&self, pod: &Pod) {

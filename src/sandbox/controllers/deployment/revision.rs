@@ -47,8 +47,17 @@ pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Str
         hasher.update(collisions.to_le_bytes());
     }
     let letters = hasher.finalize();
-    let letter = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
-    letters.iter().take(10).map(letter).collect()
+    letters.iter().take(10).map(safe_letter).collect()
+}
+
+/// Letters without bad words in them, one for each byte of `text` (`SafeEncodeString`).
+#[must_use]
+pub fn safe_letters(text: &str) -> String {
+    text.as_bytes().iter().map(safe_letter).collect()
+}
+
+fn safe_letter(byte: &u8) -> char {
+    char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])
 }
 
 /// Whether two templates differ in no more than the hash label (`EqualIgnoreHash`).

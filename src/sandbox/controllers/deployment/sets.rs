@@ -2,7 +2,7 @@
 //! (pkg/controller/deployment/sync.go).
 
 use ::kube::Api;
-use ::kube::api::{DeleteParams, Patch, PatchParams};
+use ::kube::api::DeleteParams;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,7 +13,7 @@ use super::revision::{
 };
 use super::{Controller, rolling, status};
 use crate::clock;
-use crate::sandbox::controllers::claim::{Claim, adoption, claim, controller_reference, release};
+use crate::sandbox::controllers::claim::{candidates, claimed, controller_reference};
 use crate::sandbox::controllers::objects::{
     annotation, api_message, has_code, is_controlled_by, is_namespace_terminating, is_terminating,
     name, uid,
@@ -72,56 +72,10 @@ impl Sets {
 impl Controller {
     /// The ReplicaSets that are the Deployment's, after adoption and release.
     pub(super) async fn claimed(&self, deployment: &Deployment) -> Result<Vec<ReplicaSet>, Error> {
-        let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
-        let api: Api<ReplicaSet> = Api::namespaced(self.shared.client.clone(), namespace);
-        let mut claimed = Vec::new();
-        let mut may_adopt = None;
-        for set in self.shared.replica_sets.indexed(&format!("ns/{namespace}")) {
-            let set_uid = uid(&set.metadata);
-            let patch = match claim(
-                &deployment.metadata,
-                &deployment.spec.selector,
-                &set.metadata,
-            ) {
-                Claim::Keep => {
-                    claimed.push((*set).clone());
-                    continue;
-                }
-                Claim::Ignore => continue,
-                Claim::Release => release(uid(&deployment.metadata), set_uid),
-                Claim::Adopt => {
-                    if may_adopt.is_none() {
-                        may_adopt = Some(self.lives(deployment).await?);
-                    }
-                    if may_adopt != Some(true) {
-                        continue;
-                    }
-                    adoption(&controller_reference(deployment), set_uid)
-                }
-            };
-            let patch = Patch::Strategic(&patch);
-            match api
-                .patch(name(&set.metadata), &PatchParams::default(), &patch)
-                .await
-            {
-                Ok(patched) if is_controlled_by(&patched.metadata, uid(&deployment.metadata)) => {
-                    claimed.push(patched);
-                }
-                Ok(_) => {}
-                Err(error) if [404, 409, 422].iter().any(|code| has_code(&error, *code)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(claimed)
-    }
-
-    async fn lives(&self, deployment: &Deployment) -> Result<bool, Error> {
-        let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
-        let api: Api<Deployment> = Api::namespaced(self.shared.client.clone(), namespace);
-        let fresh = api.get_opt(name(&deployment.metadata)).await?;
-        Ok(fresh.is_some_and(|fresh| {
-            fresh.metadata.uid == deployment.metadata.uid && !is_terminating(&fresh.metadata)
-        }))
+        let sets = candidates(&self.shared.replica_sets, &deployment.metadata);
+        let selector = &deployment.spec.selector;
+        let claimed = claimed(&self.shared.client, deployment, selector, sets, |_| true).await?;
+        Ok(claimed.iter().map(|set| (**set).clone()).collect())
     }
 
     /// Keeps revision numbers and copied annotations of an existing new ReplicaSet current.

@@ -21,7 +21,8 @@ use super::informer::{Change, Informer, Key, MetadataOnly};
 use super::objects::{has_code, is_terminating, uid};
 use super::queue::{Queue, work};
 use super::resources::Known;
-use super::{Error, MANAGER, Shared};
+use super::shared::Shared;
+use super::{Error, MANAGER};
 use crate::clock;
 
 /// How long the first lists are waited for; what is not listed by then is taken to have nothing.

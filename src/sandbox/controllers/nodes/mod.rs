@@ -2,8 +2,9 @@
 //! is tainted, its pods are no longer Ready and go when they do not tolerate that any longer.
 
 pub mod health;
+mod marks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use super::objects::{
     has_code, is_ready, is_terminating, name, namespace, now, pod_condition, seconds, uid,
 };
 use super::queue::{Queue, work};
-use super::{Error, MANAGER, Options, Shared, post};
+use super::shared::Shared;
+use super::{Error, MANAGER, Options, post};
 use crate::clock;
 
 /// When a node was last heard of: the sign of life that was seen, and when, by our own clock.
@@ -39,6 +41,8 @@ pub(super) struct Controller {
     options: Options,
     queue: Arc<Queue<Key>>,
     heard: Mutex<BTreeMap<String, Heard>>,
+    /// The uids of the nodes that were announced.
+    known: Mutex<BTreeSet<String>>,
     /// Since when a pod is on a node whose taints it tolerates only for a while.
     tolerating: Mutex<BTreeMap<String, Instant>>,
 }
@@ -52,6 +56,7 @@ impl Controller {
             options,
             queue: Queue::new(),
             heard: Mutex::default(),
+            known: Mutex::default(),
             tolerating: Mutex::default(),
         });
         let hears = Arc::clone(&controller);
@@ -118,9 +123,14 @@ impl Controller {
                 .remove(&key.name);
             return Ok(());
         };
+        self.announce(&node);
         let silence = self.silence(&node);
         let at = seconds(clock::now());
         let api: Api<Node> = Api::all(self.shared.client.clone());
+        let count = self.shared.nodes.all().len();
+        if let Some(patch) = marks::missing(&node, count) {
+            done(api.patch(&key.name, &params(), &Patch::Merge(&patch)).await)?;
+        }
         if silence > self.options.node_grace_period
             && let Some(conditions) = silenced(&node, at)
         {
@@ -148,6 +158,20 @@ impl Controller {
             }
         }
         self.evict(key, &node, &pods).await
+    }
+
+    /// Says once that a node has come.
+    fn announce(&self, node: &Node) {
+        let is_new = self
+            .known
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .insert(uid(&node.metadata).to_owned());
+        if is_new {
+            let name = name(&node.metadata);
+            let message = format!("Node {name} event: Registered Node {name} in Controller");
+            self.recorder.normal(node, "RegisteredNode", message);
+        }
     }
 
     /// For how long the node has given no new sign of life: a renewed lease or a fresh heartbeat.

@@ -9,15 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::sandbox::controllers::objects::{is_ready, until_available};
-
-/// Why the number of pods could not be brought to the wanted one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// `FailedCreate` or `FailedDelete`.
-    pub reason: &'static str,
-    /// What the API server said.
-    pub message: String,
-}
+use crate::sandbox::controllers::pods::Failure;
 
 /// The status of `set` with these `active` and `terminating` pods.
 #[must_use]

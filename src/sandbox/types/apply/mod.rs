@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::managers::Manager;
 use self::set::FieldSet;
 use super::convert;
-use super::schema::{Type, TypeTable};
+use super::schema::{ListKind, Type, TypeTable};
 
 /// A field that another manager has set to another value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,63 @@ fn conflict_message(conflicts: &[Conflict]) -> String {
         conflicts.len(),
         lines.join("\n")
     )
+}
+
+/// Where a strict decoding error lies, as structured-merge-diff says it: elements of keyed lists by their
+/// keys. `None` for errors that are not about unknown fields.
+#[must_use]
+pub fn undeclared(
+    table: &TypeTable,
+    schema: &str,
+    object: &Value,
+    strict_error: &str,
+) -> Option<String> {
+    let path = strict_error.strip_prefix("unknown field \"")?.strip_suffix('"')?;
+    let mut ty = table.type_of(schema).unwrap_or(&Type::Any);
+    let mut at = object;
+    let mut text = String::new();
+    for segment in path.split('.') {
+        let (field, indices) = segment.split_once('[').unwrap_or((segment, ""));
+        text.push('.');
+        text.push_str(field);
+        at = at.get(field).unwrap_or(&Value::Null);
+        ty = match ty {
+            Type::Object(object) => object
+                .fields
+                .get(field)
+                .map_or(&Type::Any, |f| table.ty(f.ty)),
+            Type::Map { value, .. } => table.ty(*value),
+            _ => &Type::Any,
+        };
+        for index in indices.trim_end_matches(']').split("][") {
+            let Ok(index) = index.parse::<usize>() else {
+                continue;
+            };
+            at = at.get(index).unwrap_or(&Value::Null);
+            let keys = match ty {
+                Type::List {
+                    kind: ListKind::Map(keys),
+                    ..
+                } => keys.as_slice(),
+                _ => &[],
+            };
+            let named: Vec<String> = keys
+                .iter()
+                .filter_map(|(key, default)| {
+                    let value = at.get(&**key).or(default.as_ref())?;
+                    Some(format!("{key}={value}"))
+                })
+                .collect();
+            text.push_str(&match named.is_empty() {
+                true => format!("[{index}]"),
+                false => format!("[{}]", named.join(",")),
+            });
+            if let Type::List { item, .. } = ty {
+                ty = table.ty(*item);
+            }
+        }
+    }
+    Some(format!("{text}: field not declared in schema"))
 }
 
 /// Metadata that is never owned (managedfields/internal/stripmeta.go).

@@ -26,6 +26,12 @@ pub(super) fn hook(model: &str) -> Option<fn(&mut Members)> {
         "io.k8s.api.core.v1.Service" => service,
         "io.k8s.api.core.v1.Namespace" => namespace,
         "io.k8s.api.core.v1.NamespaceStatus" => |m| set_text(m, "phase", "Active"),
+        // The conversion's, not a default's: the first range is also the list's.
+        "io.k8s.api.core.v1.NodeSpec" => |m| {
+            if let Some(range) = m.get("podCIDR").cloned() {
+                set(m, "podCIDRs", Value::Array(vec![range]));
+            }
+        },
         "io.k8s.api.core.v1.NodeStatus" => |m| {
             if let Some(capacity) = m.get("capacity").cloned() {
                 set(m, "allocatable", capacity);

@@ -225,7 +225,12 @@ fn component(o: &Value, _: Timestamp) -> Vec<Value> {
         Some(_) => "Unhealthy",
     };
     let text = |pointer| Value::from(healthy.map_or("", |c| at(c, pointer)));
-    vec![name(o), Value::from(status), text("/message"), text("/error")]
+    vec![
+        name(o),
+        Value::from(status),
+        text("/message"),
+        text("/error"),
+    ]
 }
 
 fn signing_request(o: &Value, now: Timestamp) -> Vec<Value> {

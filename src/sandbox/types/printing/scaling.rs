@@ -93,7 +93,11 @@ fn target(metric: &Value, current: Option<&Value>) -> String {
         Some(value) => format!("{}/{value} (avg)", current("averageValue")),
         None => {
             let value = wanted("value");
-            format!("{}/{}", current("value"), or(&value.unwrap_or_default(), "0"))
+            format!(
+                "{}/{}",
+                current("value"),
+                or(&value.unwrap_or_default(), "0")
+            )
         }
     }
 }

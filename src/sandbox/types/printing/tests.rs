@@ -175,7 +175,14 @@ fn an_autoscaler_an_ingress_and_a_request() {
     });
     assert_eq!(
         cells("networking.k8s.io", "ingresses", ingress),
-        ["front", "<none>", "a,b,c + 3 more...", "10.0.0.1,z.example", "80, 443", "5s"]
+        [
+            "front",
+            "<none>",
+            "a,b,c + 3 more...",
+            "10.0.0.1,z.example",
+            "80, 443",
+            "5s"
+        ]
     );
     let request = json!({
         "metadata": {"name": "csr", "creationTimestamp": "2026-01-01T00:59:55Z"},
@@ -184,7 +191,14 @@ fn an_autoscaler_an_ingress_and_a_request() {
     });
     assert_eq!(
         cells("certificates.k8s.io", "certificatesigningrequests", request),
-        ["csr", "5s", "example.com/s", "ann", "60m", "Approved,Failed,Issued"]
+        [
+            "csr",
+            "5s",
+            "example.com/s",
+            "ann",
+            "60m",
+            "Approved,Failed,Issued"
+        ]
     );
 }
 

@@ -215,12 +215,8 @@ impl<'f> Compiler<'f> {
                 }
             };
             let default = property.get("default").cloned();
-            // The facts do not tell `omitzero` apart; this is the one field that has it.
-            let null_time = matches!(
-                self.types[ty.0 as usize],
-                Type::Time | Type::MicroTime
-            ) && tag.is_some_and(|tag| !tag.pointer)
-                && field != "creationTimestamp";
+            // The facts do not tell `omitzero` apart; this is the one time that has it.
+            let by_value = tag.is_some_and(|tag| !tag.pointer) && field != "creationTimestamp";
             let field_facts = Field {
                 ty,
                 default,
@@ -231,7 +227,7 @@ impl<'f> Compiler<'f> {
                 },
                 merge_key: merge_key.map(Into::into),
                 omit_zero,
-                null_time,
+                by_value,
                 go_type: tag
                     .filter(|t| !t.go_type.is_empty())
                     .map(|t| t.go_type.as_str().into()),
@@ -249,7 +245,8 @@ impl<'f> Compiler<'f> {
             };
             let mut defaults: Vec<(Box<str>, Value)> = Vec::new();
             for (name, field) in &object.fields {
-                if field.null_time {
+                let ty = &self.types[field.ty.0 as usize];
+                if field.by_value && matches!(ty, Type::Time | Type::MicroTime) {
                     defaults.push((name.clone(), Value::Null));
                 }
                 let Some(default) = &field.default else {

@@ -1,5 +1,8 @@
 //! The controllers and kubelets together, on the sandbox's own API server, in virtual time.
 
+mod jobs;
+mod workloads;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -178,9 +181,13 @@ async fn schedule(
                 continue;
             }
             let name = pod.metadata.name.clone().unwrap();
+            let node = match super::daemonset::placement::node_of(&pod) {
+                Some(node) => node.to_owned(),
+                None => format!("n{}", turn % 3),
+            };
             let binding: Binding = serde_json::from_value(json!({
                 "metadata": {"name": name},
-                "target": {"kind": "Node", "name": format!("n{}", turn % 3)}}))
+                "target": {"kind": "Node", "name": node}}))
             .unwrap();
             turn += 1;
             let api: Api<Pod> =

@@ -1,5 +1,5 @@
-//! What a ReplicaSet's last round asked for and has not been seen yet in the pod cache: as long as
-//! something is outstanding the ReplicaSet is left alone, or a stale cache would make it create
+//! What an owner's last round asked for and has not been seen yet in the pod cache: as long as
+//! something is outstanding the owner is left alone, or a stale cache would make its controller create
 //! twice (pkg/controller/controller_utils.go, `ControllerExpectations`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ struct Expectation {
     since: Instant,
 }
 
-/// The expectations of all ReplicaSets.
+/// The expectations of all owners of one kind.
 #[derive(Debug, Default)]
 pub struct Expectations(Mutex<BTreeMap<Key, Expectation>>);
 
@@ -33,20 +33,10 @@ impl Expectations {
         })
     }
 
-    /// `owner` is about to create that many pods.
-    pub fn expect_creations(&self, owner: &Key, creations: usize, now: Instant) {
+    /// `owner` is about to create that many pods and to delete these.
+    pub fn expect(&self, owner: &Key, creations: usize, deletions: BTreeSet<Key>, now: Instant) {
         let expected = Expectation {
             creations,
-            deletions: BTreeSet::new(),
-            since: now,
-        };
-        self.map().insert(owner.clone(), expected);
-    }
-
-    /// `owner` is about to delete these pods.
-    pub fn expect_deletions(&self, owner: &Key, deletions: BTreeSet<Key>, now: Instant) {
-        let expected = Expectation {
-            creations: 0,
             deletions,
             since: now,
         };
@@ -89,12 +79,12 @@ mod tests {
         let expectations = Expectations::default();
         let (owner, pod) = (Key::new("d", "rs"), Key::new("d", "p"));
         assert!(expectations.satisfied(&owner, clock::instant()));
-        expectations.expect_creations(&owner, 2, clock::instant());
+        expectations.expect(&owner, 2, BTreeSet::new(), clock::instant());
         expectations.created(&owner, 1);
         assert!(!expectations.satisfied(&owner, clock::instant()));
         expectations.created(&owner, 1);
         assert!(expectations.satisfied(&owner, clock::instant()));
-        expectations.expect_deletions(&owner, [pod.clone()].into(), clock::instant());
+        expectations.expect(&owner, 0, [pod.clone()].into(), clock::instant());
         assert!(!expectations.satisfied(&owner, clock::instant()));
         expectations.deleted(&owner, &pod);
         assert!(expectations.satisfied(&owner, clock::instant()));
@@ -104,7 +94,7 @@ mod tests {
     async fn a_lost_event_does_not_hold_for_ever() {
         let expectations = Expectations::default();
         let owner = Key::new("d", "rs");
-        expectations.expect_creations(&owner, 1, clock::instant());
+        expectations.expect(&owner, 1, BTreeSet::new(), clock::instant());
         clock::sleep(EXPIRY + Duration::from_secs(1)).await;
         assert!(expectations.satisfied(&owner, clock::instant()));
     }

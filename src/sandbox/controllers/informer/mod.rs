@@ -5,21 +5,22 @@
 //! changes in the order in which the API server made them. After a re-list (410, or the first time)
 //! what vanished is reported as deleted, so a handler sees no gap.
 
+mod reflect;
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use ::kube::api::{ListParams, WatchEvent, WatchParams};
-use ::kube::core::{DynamicObject, PartialObjectMeta};
-use ::kube::{Api, Resource};
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use ::kube::Resource;
+use k8s_openapi::NamespaceResourceScope;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+pub use self::reflect::{Delta, list_and_watch};
+pub use self::source::{MetadataOnly, Source, Whole};
 
 /// Namespace (empty for cluster-scoped objects) and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,201 +64,9 @@ impl std::fmt::Display for Key {
 pub trait Object: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static {}
 impl<K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Object for K {}
 
-/// Where the objects come from: the list and the watch of one resource.
-#[async_trait::async_trait]
-pub trait Source: Send + Sync + 'static {
-    /// What it lists.
-    type Object: Object;
-    /// All objects and the resource version of that list.
-    async fn list(&self) -> ::kube::Result<(Vec<Self::Object>, String)>;
-    /// The changes after `version`.
-    async fn watch(
-        &self,
-        version: &str,
-    ) -> ::kube::Result<BoxStream<'static, ::kube::Result<WatchEvent<Self::Object>>>>;
-}
-
-/// Whole objects of one API.
-#[derive(Clone, Debug)]
-pub struct Whole<K> {
-    api: Api<K>,
-    labels: Option<String>,
-}
-
-impl<K> Whole<K> {
-    /// Every object of `api`.
-    pub fn new(api: Api<K>) -> Self {
-        Self { api, labels: None }
-    }
-}
-
-#[async_trait::async_trait]
-impl<K: Object> Source for Whole<K> {
-    type Object = K;
-
-    async fn list(&self) -> ::kube::Result<(Vec<K>, String)> {
-        let params = ListParams {
-            label_selector: self.labels.clone(),
-            ..ListParams::default()
-        };
-        let list = self.api.list(&params).await?;
-        Ok((
-            list.items,
-            list.metadata.resource_version.unwrap_or_default(),
-        ))
-    }
-
-    async fn watch(
-        &self,
-        version: &str,
-    ) -> ::kube::Result<BoxStream<'static, ::kube::Result<WatchEvent<K>>>> {
-        let params = WatchParams {
-            label_selector: self.labels.clone(),
-            ..WatchParams::default()
-        };
-        Ok(self.api.watch(&params, version).await?.boxed())
-    }
-}
-
-/// The metadata alone of every object of one API, whatever its kind.
-#[derive(Clone, Debug)]
-pub struct MetadataOnly(pub Api<DynamicObject>);
-
-#[async_trait::async_trait]
-impl Source for MetadataOnly {
-    type Object = PartialObjectMeta<DynamicObject>;
-
-    async fn list(&self) -> ::kube::Result<(Vec<Self::Object>, String)> {
-        let list = self.0.list_metadata(&ListParams::default()).await?;
-        Ok((
-            list.items,
-            list.metadata.resource_version.unwrap_or_default(),
-        ))
-    }
-
-    async fn watch(
-        &self,
-        version: &str,
-    ) -> ::kube::Result<BoxStream<'static, ::kube::Result<WatchEvent<Self::Object>>>> {
-        Ok(self
-            .0
-            .watch_metadata(&WatchParams::default(), version)
-            .await?
-            .boxed())
-    }
-}
-
-/// What list and watch report.
-#[derive(Debug)]
-pub enum Delta<K> {
-    /// This is everything there is now.
-    Replace(Vec<K>),
-    /// This object was added or changed.
-    Apply(K),
-    /// This object is gone; this was its last state.
-    Delete(K),
-}
-
-/// Shortest and longest pause after a failed list or a broken watch.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
-
-/// Lists, then watches, for ever: closed watches are resumed where they ended, expired ones (410)
-/// are listed again, errors are retried with a growing pause.
-pub async fn list_and_watch<S: Source>(
-    source: S,
-    shutdown: CancellationToken,
-    mut sink: impl FnMut(Delta<S::Object>) + Send,
-) {
-    let mut pause = PAUSES.0;
-    'list: while !shutdown.is_cancelled() {
-        let listed = tokio::select! {
-            listed = source.list() => listed,
-            () = shutdown.cancelled() => return,
-        };
-        let mut version = match listed {
-            Ok((items, version)) => {
-                sink(Delta::Replace(items));
-                version
-            }
-            Err(error) => {
-                tracing::debug!(%error, "list failed");
-                rest(&mut pause, &shutdown).await;
-                continue;
-            }
-        };
-        while !shutdown.is_cancelled() {
-            let opened = tokio::select! {
-                opened = source.watch(&version) => opened,
-                () = shutdown.cancelled() => return,
-            };
-            let mut stream = match opened {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::debug!(%error, "watch was not opened");
-                    rest(&mut pause, &shutdown).await;
-                    if matches!(&error, ::kube::Error::Api(status) if status.code == 410) {
-                        continue 'list;
-                    }
-                    continue;
-                }
-            };
-            loop {
-                let event = tokio::select! {
-                    event = stream.next() => event,
-                    () = shutdown.cancelled() => return,
-                };
-                match event {
-                    Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                        pause = PAUSES.0;
-                        version_of(&object, &mut version);
-                        sink(Delta::Apply(object));
-                    }
-                    Some(Ok(WatchEvent::Deleted(object))) => {
-                        pause = PAUSES.0;
-                        version_of(&object, &mut version);
-                        sink(Delta::Delete(object));
-                    }
-                    Some(Ok(WatchEvent::Bookmark(bookmark))) => {
-                        pause = PAUSES.0;
-                        version = bookmark.metadata.resource_version;
-                    }
-                    Some(Ok(WatchEvent::Error(status))) => {
-                        tracing::debug!(%status, "watch ended by the server");
-                        rest(&mut pause, &shutdown).await;
-                        continue 'list;
-                    }
-                    Some(Err(error)) => {
-                        tracing::debug!(%error, "watch broke");
-                        rest(&mut pause, &shutdown).await;
-                        // What could not be read would be sent again: only a list gets past it.
-                        if matches!(error, ::kube::Error::SerdeError(_)) {
-                            continue 'list;
-                        }
-                        break;
-                    }
-                    None => {
-                        rest(&mut pause, &shutdown).await;
-                        break;
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn version_of<K: Resource>(object: &K, version: &mut String) {
-    if let Some(seen) = &object.meta().resource_version {
-        version.clone_from(seen);
-    }
-}
-
-async fn rest(pause: &mut Duration, shutdown: &CancellationToken) {
-    tokio::select! {
-        () = clock::sleep(*pause) => {}
-        () = shutdown.cancelled() => {}
-    }
-    *pause = (*pause * 2).min(PAUSES.1);
-}
+/// An object of a built-in kind whose objects live in namespaces.
+pub trait Namespaced: Object + Resource<DynamicType = (), Scope = NamespaceResourceScope> {}
+impl<K: Object + Resource<DynamicType = (), Scope = NamespaceResourceScope>> Namespaced for K {}
 
 /// A change of one object in the cache.
 #[derive(Debug)]
@@ -295,6 +104,9 @@ pub struct Informer<K> {
     handlers: Mutex<Vec<Handler<K>>>,
     indexer: Indexer<K>,
     synced: watch::Sender<bool>,
+    /// The newest resource version that is in the cache. API servers of Kubernetes number theirs
+    /// (KEP-5504).
+    version: AtomicU64,
 }
 
 impl<K: Object> Informer<K> {
@@ -309,6 +121,7 @@ impl<K: Object> Informer<K> {
             handlers: Mutex::new(Vec::new()),
             indexer,
             synced: watch::Sender::new(false),
+            version: AtomicU64::new(0),
         })
     }
 
@@ -350,6 +163,20 @@ impl<K: Object> Informer<K> {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
+    /// Whether the state after the write that was answered with this resource version is in the
+    /// cache.
+    #[must_use]
+    pub fn has_seen(&self, version: u64) -> bool {
+        self.version.load(Ordering::Acquire) >= version
+    }
+
+    fn saw(&self, version: Option<&String>) {
+        if let Some(version) = version.and_then(|version| version.parse().ok()) {
+            // The one writer holds the cache's lock until the change is in.
+            self.version.store(version, Ordering::Release);
+        }
+    }
+
     /// Keeps the cache current until `shutdown`.
     pub async fn run<S: Source<Object = K>>(&self, source: S, shutdown: CancellationToken) {
         list_and_watch(source, shutdown, |delta| self.apply(delta)).await;
@@ -362,7 +189,8 @@ impl<K: Object> Informer<K> {
         {
             let mut cache = self.lock();
             match delta {
-                Delta::Replace(objects) => {
+                Delta::Replace(objects, version) => {
+                    self.saw(Some(&version));
                     listed = true;
                     let seen: BTreeSet<Key> = objects.iter().map(Key::of).collect();
                     let gone: Vec<Key> = cache
@@ -376,8 +204,12 @@ impl<K: Object> Informer<K> {
                         self.insert(&mut cache, object, &mut changes);
                     }
                 }
-                Delta::Apply(object) => self.insert(&mut cache, object, &mut changes),
+                Delta::Apply(object) => {
+                    self.saw(object.meta().resource_version.as_ref());
+                    self.insert(&mut cache, object, &mut changes);
+                }
                 Delta::Delete(object) => {
+                    self.saw(object.meta().resource_version.as_ref());
                     let key = Key::of(&object);
                     self.remove(&mut cache, &key);
                     changes.push(Change::Deleted(Arc::new(object)));
@@ -492,14 +324,15 @@ mod tests {
     fn a_second_list_reports_what_vanished() {
         let informer = Informer::new(by_node);
         let log = heard(&informer);
-        informer.apply(Delta::Replace(vec![
-            pod("a", "1", "1", "n1"),
-            pod("b", "2", "2", "n1"),
-        ]));
-        informer.apply(Delta::Replace(vec![
-            pod("b", "2", "2", "n1"),
-            pod("c", "3", "3", "n2"),
-        ]));
+        informer.apply(Delta::Replace(
+            vec![pod("a", "1", "1", "n1"), pod("b", "2", "2", "n1")],
+            "2".to_owned(),
+        ));
+        informer.apply(Delta::Replace(
+            vec![pod("b", "2", "2", "n1"), pod("c", "3", "3", "n2")],
+            "4".to_owned(),
+        ));
+        assert!(informer.has_seen(4) && !informer.has_seen(5));
         assert_eq!(
             *log.lock().unwrap(),
             ["added a", "added b", "deleted a", "added c"]
@@ -523,7 +356,7 @@ mod tests {
     async fn synced_waits_for_the_first_list() {
         let informer = Informer::new(by_node);
         assert!(futures::FutureExt::now_or_never(informer.synced()).is_none());
-        informer.apply(Delta::Replace(vec![]));
+        informer.apply(Delta::Replace(vec![], String::new()));
         informer.synced().await;
     }
 }
