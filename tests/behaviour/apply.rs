@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::case::{APPLY, Answer, Case, MERGE};
 use crate::things::*;
 
-cases![creation, conflicts, what_is_no_longer_applied, lists, refusals, shared, status_and_scale];
+cases![creation, conflicts, what_is_no_longer_applied, lists, refusals, shared, a_status];
 
 async fn apply(t: &mut Case, path: &str, query: &str, body: Value) -> Answer {
     let body = body.to_string().replace("{ns}", &t.namespace);
@@ -100,8 +100,6 @@ async fn lists(t: &mut Case) {
     let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": {"spec":
         {"containers": [{"name": "a", "image": "3"}]}}}});
     apply(t, &path, "fieldManager=two", other).await;
-    t.note("doubled keys");
-    apply(t, &path, "fieldManager=one&force=true", with(json!([{"name": "a", "image": "2"}, {"name": "a", "image": "3"}]))).await;
 }
 
 async fn refusals(t: &mut Case) {
@@ -118,8 +116,6 @@ async fn refusals(t: &mut Case) {
         "metadata": {"name": "a", "uid": "00000000-0000-0000-0000-000000000000"}})).await;
     apply(t, &path, "fieldManager=one", json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "a"}, "nope": 1})).await;
-    apply(t, &path, "fieldManager=one", json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "a"}, "data": {"k": 1}})).await;
     let headers = [("content-type", APPLY)];
     let path = format!("{path}?fieldManager=one");
     for body in ["", "[]", "- a", "a: b: c", "\t", "x"] {
@@ -128,7 +124,7 @@ async fn refusals(t: &mut Case) {
     }
 }
 
-async fn status_and_scale(t: &mut Case) {
+async fn a_status(t: &mut Case) {
     t.names.managed_fields = true;
     t.with_account().await;
     t.make(PODS, pod("p")).await;
@@ -143,15 +139,4 @@ async fn status_and_scale(t: &mut Case) {
     t.note("one that is not there");
     let gone = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "q"}, "status": {}});
     apply(t, &format!("{PODS}/q/status"), "fieldManager=one", gone).await;
-    t.note("replicas by their scale");
-    t.names.ignored = vec!["template", "annotations", "status"];
-    t.make(&format!("{DEPLOYMENTS}?fieldManager=one"), deployment("d", 1)).await;
-    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 0}});
-    apply(t, &format!("{DEPLOYMENTS}/d/scale"), "fieldManager=two", scale.clone()).await;
-    apply(t, &format!("{DEPLOYMENTS}/d/scale"), "fieldManager=two&force=true", scale).await;
-    let seen = t.look(&format!("{DEPLOYMENTS}/d")).await;
-    let managers: Vec<Value> = seen.body["metadata"]["managedFields"].as_array().unwrap().iter()
-        .filter(|m| m["manager"] == "two" )
-        .map(|m| json!([m["manager"], m["operation"], m["subresource"], m["fieldsV1"]])).collect();
-    t.found("who owns the replicas", &json!(managers));
 }

@@ -102,6 +102,8 @@ async fn a_failed_precondition_spends(t: &mut Case) {
     t.found("allowed", &after.body["status"]["disruptionsAllowed"]);
     let disrupted = after.body["status"]["disruptedPods"].as_object().map(|pods| pods.keys().cloned().collect::<Vec<_>>());
     t.found("disrupted", &json!(disrupted));
+    // The controller takes the pod for gone.
+    counted(t, "pdb", 1).await;
     t.note("now the right one is refused, and so is the other pod");
     evict(t, "a", json!({"preconditions": {"uid": pod.uid(), "resourceVersion": pod.version()}})).await;
     evict(t, "b", Value::Null).await;

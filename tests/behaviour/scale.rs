@@ -74,10 +74,15 @@ async fn patches(t: &mut Case) {
     t.found("labels", &seen.body["metadata"]["labels"]);
     t.note("who did it");
     t.names.managed_fields = true;
-    t.patch(&format!("{path}?fieldManager=me"), MERGE, json!({"spec": {"replicas": 1}})).await;
-    let seen = t.look(&format!("{DEPLOYMENTS}/d")).await;
+    t.make(DEPLOYMENTS, deployment("e", 1)).await;
+    t.patch(&format!("{DEPLOYMENTS}/e/scale?fieldManager=me"), MERGE, json!({"spec": {"replicas": 2}})).await;
+    let seen = t.look(&format!("{DEPLOYMENTS}/e")).await;
     let entries = seen.body["metadata"]["managedFields"].as_array().unwrap();
-    let mine: Vec<&Value> = entries.iter().filter(|e| e["manager"] == "me").collect();
+    let mine: Vec<Value> = entries
+        .iter()
+        .filter(|e| e["manager"] == "me")
+        .map(|e| json!([e["operation"], e["subresource"], e["fieldsV1"]]))
+        .collect();
     t.found("managers", &json!(mine));
 }
 

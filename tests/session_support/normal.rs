@@ -31,7 +31,10 @@ impl Normal {
     pub fn new() -> Self {
         let rules = [
             (r#""127\.0\.0\.1:\d+""#, Rule::Text("\"SERVER\"")),
-            (r"https?://(127\.0\.0\.1|localhost):\d+", Rule::Text("SERVER")),
+            (
+                r"https?://(127\.0\.0\.1|localhost):\d+",
+                Rule::Text("SERVER"),
+            ),
             (r"/tmp/(LIVE|MERGED)-\d+", Rule::Text("/tmp/$1")),
             (
                 r"containerd://(?P<id>[0-9a-f]{64})",

@@ -9,8 +9,8 @@ use super::path::Target;
 use super::reply::Reply;
 use super::server::Server;
 use crate::sandbox::types::{
-    aggregated_discovery, api_group, api_group_list, api_resource_list, api_versions,
-    OPENAPI_V2_PROTOBUF, openapi_v2_document, openapi_v3_document, openapi_v3_index, table,
+    OPENAPI_V2_PROTOBUF, aggregated_discovery, api_group, api_group_list, api_resource_list,
+    api_versions, openapi_v2_document, openapi_v3_document, openapi_v3_index, table,
 };
 
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -70,7 +70,9 @@ fn version() -> serde_json::Value {
     let major = numbers.next().unwrap_or("1");
     let minor = numbers.next().unwrap_or("0");
     // A server is compatible with the version before its own.
-    let before = minor.parse::<u32>().map_or(0, |minor| minor.saturating_sub(1));
+    let before = minor
+        .parse::<u32>()
+        .map_or(0, |minor| minor.saturating_sub(1));
     json!({
         "major": major, "minor": minor,
         "emulationMajor": major, "emulationMinor": minor,

@@ -97,7 +97,7 @@ async fn resource(
     let resource = match found {
         Some(resource) => resource,
         // Groups that are not served at all are not found as paths are not found.
-        None if !server.registry.serves(&path.group, &path.version) => {
+        None if !server.registry.serves_group(&path.group) => {
             return (Ok(Reply::text(404, "404 page not found\n")), Vec::new());
         }
         None => return (Err(Error::unknown_resource()), Vec::new()),
@@ -143,7 +143,10 @@ async fn resource(
         now: clock::now(),
         warnings: RefCell::new(Vec::new()),
     };
-    let mut warnings: Vec<String> = deprecated(call.resource.facts).map(str::to_owned).into_iter().collect();
+    let mut warnings: Vec<String> = deprecated(call.resource.facts)
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
     if matches!(verb, Verb::Watch) {
         return (watch::watch(call, shutdown), warnings);
     }
@@ -155,9 +158,9 @@ async fn resource(
 /// What the real server says of kinds whose days are over, on each request (`deprecation.WarningMessage`).
 fn deprecated(facts: &ResourceFacts) -> Option<&'static str> {
     match (facts.group.as_str(), facts.kind.as_str()) {
-        ("", "Endpoints") => Some(
-            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-        ),
+        ("", "Endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
         ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         _ => None,
     }

@@ -113,7 +113,11 @@ impl Controller {
                 name: Some(ROOT_CA.into()),
                 namespace: Some(namespace.into()),
                 annotations: Some(
-                    [("kubernetes.io/description".into(), ROOT_CA_DESCRIPTION.into())].into(),
+                    [(
+                        "kubernetes.io/description".into(),
+                        ROOT_CA_DESCRIPTION.into(),
+                    )]
+                    .into(),
                 ),
                 ..ObjectMeta::default()
             },

@@ -19,9 +19,12 @@ mod printing;
 mod quantity;
 mod schema;
 
-pub use apply::{ApplyError, Conflict, server_side_apply, track_update, undeclared};
+pub use apply::{
+    ApplyError, Conflict, server_side_apply, server_side_apply_to, track_update, undeclared,
+};
 pub use decode::{DecodeError, Decoded, decode, decode_meta, json_syntax_error, prune_and_check};
 pub use defaults::apply_defaults;
+pub use descriptions::{Descriptions, descriptions};
 pub use discovery::{
     aggregated_discovery, api_group, api_group_list, api_resource_list, api_versions,
 };
@@ -29,7 +32,6 @@ pub use facts::{
     GroupVersionKind, ResourceFacts, SubresourceFacts, api_version, split_api_version,
 };
 pub use merge::{PatchError, go_text, strategic_merge};
-pub use descriptions::{Descriptions, descriptions};
 pub use openapi::{openapi_v3_document, openapi_v3_index};
 pub use openapi_v2::{OPENAPI_V2_PROTOBUF, openapi_v2_document};
 pub use printing::{IncludeObject, render_table};

@@ -14,8 +14,7 @@ use super::facts::{ResourceFacts, api_version};
 use super::schema::{TypeTable, reference};
 
 /// Media type of the encoded document.
-pub const OPENAPI_V2_PROTOBUF: &str =
-    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+pub const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// `GET /openapi/v2` as protobuf. Made once: it is the same for the life of the process.
 #[must_use]
@@ -75,7 +74,9 @@ fn document(table: &TypeTable) -> Message {
     for (name, facts) in table.schemas() {
         let mut openapi = facts.openapi().cloned().unwrap_or_else(|| json!({}));
         describe(name, &mut openapi);
-        let named = Message::default().text(1, name).message(2, &schema(&openapi));
+        let named = Message::default()
+            .text(1, name)
+            .message(2, &schema(&openapi));
         definitions = definitions.message(1, &named);
     }
     Message::default()
@@ -143,10 +144,20 @@ fn schema(v3: &Value) -> Message {
     if let Some(default) = members.get("default") {
         out = out.message(5, &Message::any(default));
     }
-    for required in members.get("required").and_then(Value::as_array).into_iter().flatten() {
+    for required in members
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         out = out.text(19, required.as_str().unwrap_or(""));
     }
-    for value in members.get("enum").and_then(Value::as_array).into_iter().flatten() {
+    for value in members
+        .get("enum")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         out = out.message(20, &Message::any(value));
     }
     if let Some(of @ Value::Object(_)) = members.get("additionalProperties") {
@@ -162,7 +173,9 @@ fn schema(v3: &Value) -> Message {
     if let Some(Value::Object(properties)) = members.get("properties") {
         let mut all = Message::default();
         for (name, property) in properties {
-            let named = Message::default().text(1, name).message(2, &schema(property));
+            let named = Message::default()
+                .text(1, name)
+                .message(2, &schema(property));
             all = all.message(1, &named);
         }
         out = out.message(25, &all);
@@ -196,7 +209,11 @@ mod tests {
         let document = openapi_v2_document(crate::sandbox::types::table());
         let holds = |text: &str| document.windows(text.len()).any(|w| w == text.as_bytes());
         assert!(holds("#/definitions/io.k8s.api.core.v1.PodSpec"));
-        assert!(holds("/apis/apps/v1/namespaces/{namespace}/deployments/{name}"));
-        assert!(holds("ConfigMap holds configuration data for pods to consume."));
+        assert!(holds(
+            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+        ));
+        assert!(holds(
+            "ConfigMap holds configuration data for pods to consume."
+        ));
     }
 }

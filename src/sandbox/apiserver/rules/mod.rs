@@ -14,6 +14,7 @@ pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod pod_admission;
+pub(crate) mod pod_placement;
 pub(crate) mod pod_update;
 pub(crate) mod priority;
 pub(crate) mod quantity;
@@ -23,7 +24,6 @@ pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod volume;
 pub(crate) mod workload;
-pub(crate) mod zero_times;
 
 use serde_json::{Value, json};
 
@@ -79,11 +79,22 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
     let mut errors = metadata::validate_name(key, object);
     errors.extend(metadata::validate(object));
     match key {
-        ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
+        ("", "pods") => {
+            errors.extend(pod::validate_annotations(object));
+            errors.extend(pod::validate(object, "spec", true));
+        }
+        ("", "nodes") => errors.extend(node::validate(object)),
         ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
+}
+
+/// What a new object that is valid is worth a warning for.
+pub(crate) fn warn_create(call: &Call, object: &Value) {
+    if call.resource.rule_key() == ("", "pods") {
+        call.warn(pod::warnings(object));
+    }
 }
 
 /// The last checks of a creation, under the store's lock.
@@ -100,7 +111,6 @@ pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) ->
 /// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
 pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
     let key = call.resource.rule_key();
-    zero_times::fill(key, new);
     let restore = |new: &mut Value, field: &str| {
         if let Value::Object(map) = new {
             match live.get(field) {
@@ -182,7 +192,16 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
 pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<FieldError> {
     let key = call.resource.rule_key();
     match (key, call.path.subresource.as_str()) {
-        (("", "pods"), "") => pod_update::validate(live, new),
+        (("", "pods"), "") => {
+            let mut errors = pod::validate_annotations(new);
+            errors.extend(pod_update::validate(live, new));
+            errors
+        }
+        (("", "pods"), "resize") => {
+            let mut errors = pod::validate(new, "spec", true);
+            errors.extend(pod_update::validate_resize(live, new));
+            errors
+        }
         (("", "pods"), "status") => pod_update::validate_status(live, new),
         (("", "nodes"), "") => node::validate_update(live, new),
         (("", "services"), "") => service::validate_update(live, new),

@@ -11,5 +11,9 @@ pub(crate) fn validate_update(live: &Value, new: &Value) -> Vec<FieldError> {
     }
     let role = &new["roleRef"];
     let shown = json!({"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]});
-    vec![FieldError::invalid("roleRef", shown, "cannot change roleRef")]
+    vec![FieldError::invalid(
+        "roleRef",
+        shown,
+        "cannot change roleRef",
+    )]
 }

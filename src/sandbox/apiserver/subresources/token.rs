@@ -22,8 +22,8 @@ pub(crate) fn create(call: &Call) -> Result<Reply, Error> {
         .schema_of_kind("authentication.k8s.io", "v1", "TokenRequest")
         .unwrap_or_default();
     let mut request = call.decode(schema, "authentication.k8s.io", "v1", "TokenRequest")?;
-    let seconds = meta::int(&request, &["spec", "expirationSeconds"])
-        .unwrap_or(DEFAULT_EXPIRATION_SECONDS);
+    let seconds =
+        meta::int(&request, &["spec", "expirationSeconds"]).unwrap_or(DEFAULT_EXPIRATION_SECONDS);
     // pkg/apis/authentication/validation
     let why = match seconds {
         ..600 => Some("may not specify a duration less than 10 minutes"),
