@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests on a machine that has Rust. What else the suites need is found or installed here:
 # redis-server (Debian's package) and, where Go is found, the testbed (a real etcd, kube-apiserver and
-# kube-controller-manager, built from their Go modules). What cannot be had is named at the end; with CI=true
+# kube-controller-manager) and Helm, built from their Go modules. What cannot be had is named at the end; with CI=true
 # a suite that did not run is a failure.
 #
 #   ./test.sh                 everything
@@ -30,6 +30,13 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ] || command -v go >/dev/null; then
     testbed/build.sh >/dev/null || missing+=("the testbed: testbed/build.sh failed, see above")
 else
     missing+=("Go 1.26 or newer: the suites on a real control plane did not run")
+fi
+
+if command -v go >/dev/null; then
+    echo "== building Helm (a minute or two the first time; cached afterwards)"
+    tools/helm/build.sh >/dev/null || missing+=("Helm: tools/helm/build.sh failed, see above")
+else
+    missing+=("Go 1.26 or newer: the suites of the Helm chart did not run")
 fi
 
 status=0

@@ -23,7 +23,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use support::redis::Redis;
-use support::testbed::{Testbed, kubectl_binary, missing};
+use support::testbed::{Options, Testbed, kubectl_binary, missing};
 
 /// Replicas of every stage.
 const N: usize = 3;
@@ -518,7 +518,11 @@ async fn on_the_sandbox() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_control_plane() {
-    let testbed = match Testbed::start() {
+    let options = Options {
+        audit: true,
+        ..Options::default()
+    };
+    let testbed = match Testbed::start_with(&options) {
         Ok(testbed) => testbed,
         Err(reason) => {
             missing("adversary on the testbed", Some(reason));

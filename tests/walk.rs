@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use support::account;
+use support::audit;
 use support::kubectl::kubectl_json;
 use support::process::Wam;
 use support::redis::Redis;
 use support::rpc::Caller;
-use support::testbed::{Testbed, kubectl_binary};
+use support::testbed::{Options, Testbed, kubectl_binary};
 
 /// Where the pods are: for each app its nodes, sorted.
 fn placement(kubeconfig: &Path) -> BTreeMap<String, Vec<String>> {
@@ -240,7 +242,11 @@ async fn on_the_sandbox() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_control_plane() {
-    let testbed = match Testbed::start() {
+    let options = Options {
+        audit: true,
+        ..Options::default()
+    };
+    let testbed = match Testbed::start_with(&options) {
         Ok(testbed) => testbed,
         Err(reason) => {
             support::testbed::missing("walk on the testbed", Some(reason));
@@ -274,24 +280,26 @@ async fn on_a_real_control_plane() {
         &[],
     );
     kubelets.line("playing 8 kubelets");
-    let mut serve = Wam::start(
-        &[
-            "serve",
-            "--kubeconfig",
-            path,
-            "--redis",
-            &redis.url(),
-            "--listen",
-            "127.0.0.1:0",
-            "--leader-elect-lease-duration",
-            "2s",
-            "--leader-elect-renew-deadline",
-            "1500ms",
-            "--leader-elect-retry-period",
-            "300ms",
-        ],
-        &[],
-    );
+    // With the rights that the deployment grants, and under its policy.
+    let own = account::restricted(kubeconfig);
+    let url = redis.url();
+    let mut args = vec![
+        "serve",
+        "--kubeconfig",
+        own.to_str().expect("text"),
+        "--redis",
+        &url,
+    ];
+    args.extend([
+        "--listen",
+        "127.0.0.1:0",
+        "--leader-elect-lease-duration",
+        "2s",
+    ]);
+    args.extend(["--leader-elect-renew-deadline", "1500ms"]);
+    args.extend(["--leader-elect-retry-period", "300ms"]);
+    args.extend(account::LEASE);
+    let mut serve = Wam::start(&args, &[]);
     let rpc = serve.word("serving JSON-RPC on", "http://");
     let caller = Caller::new(&format!("http://{}", rpc.trim_end_matches("/rpc")));
     caller.until_ready().await;
@@ -305,5 +313,6 @@ async fn on_a_real_control_plane() {
     support::kubectl::kubectl(kubeconfig, &wait).expect("nodes are Ready");
     everything(&caller, kubeconfig).await;
     assert!(serve.stop(), "it shuts down cleanly");
+    audit::nothing_forbidden(&testbed.audit_log(), "default", account::NAME);
     assert!(kubelets.stop(), "the kubelets shut down cleanly");
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::end::End;
 use super::journal::{Journal, retrying};
 use super::ledger;
+use super::metrics::Metrics;
 use super::ports::{CallError, Cluster, Placement, View};
 use crate::clock;
 use crate::store::{self, Intent, Store};
@@ -44,6 +45,8 @@ pub struct Context {
     pub journal: Journal,
     /// This executor must stop.
     pub stop: CancellationToken,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// One step under way.

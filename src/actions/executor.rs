@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Parts};
 use super::journal::Journal;
+use super::metrics::Metrics;
 use super::runner;
 use crate::clock;
 use crate::store::{self, ActionId, ActionRecord};
@@ -26,7 +27,18 @@ pub struct Settings {
     pub lease: Duration,
     /// How many actions are carried out at once.
     pub concurrency: usize,
+    /// How long an ended action can still be asked for.
+    pub retention: Duration,
+    /// How many ended actions are kept, however young.
+    pub keep: usize,
 }
+
+/// How long ended actions are kept unless it is said otherwise: longer than any deadline or idempotency key.
+pub const DEFAULT_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many ended actions are kept: of some kilobytes each, they need less than a gigabyte.
+const KEPT: usize = 100_000;
+/// How often ended actions are looked through.
+const PRUNING: Duration = Duration::from_secs(60);
 
 impl Settings {
     /// Sensible settings for the process `owner`.
@@ -36,6 +48,8 @@ impl Settings {
             owner: owner.into(),
             lease: runner::DEFAULT_LEASE,
             concurrency: 256,
+            retention: DEFAULT_RETENTION,
+            keep: KEPT,
         }
     }
 }
@@ -61,6 +75,7 @@ pub struct Executor {
     /// old one says nothing about the new one.
     held: BTreeMap<Id, Held>,
     tasks: JoinSet<()>,
+    metrics: Metrics,
 }
 
 impl Executor {
@@ -72,7 +87,14 @@ impl Executor {
             settings,
             held: BTreeMap::new(),
             tasks: JoinSet::new(),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// Counts what it does in `metrics`.
+    #[must_use]
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Works until `shutdown`, then stops the steps where they wait and lets the actions go, so that another
@@ -84,6 +106,7 @@ impl Executor {
         }
         let mut changes = self.parts.store.changes();
         let mut renewals = clock::interval(self.settings.lease / 3);
+        let mut pruning = clock::interval(PRUNING);
         let mut renewed = clock::instant();
         self.sweep().await;
         loop {
@@ -91,6 +114,7 @@ impl Executor {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Ok(()) = changes.changed() => {}
+                _ = pruning.tick() => self.prune().await,
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.ended(ended),
                 _ = renewals.tick() => {
                     if self.renew().await {
@@ -147,6 +171,7 @@ impl Executor {
             }
         };
         self.held.remove(&task);
+        self.metrics.holds(self.ids().len());
     }
 
     fn drop_all(&mut self, why: &str) {
@@ -182,6 +207,7 @@ impl Executor {
             parts: self.parts.clone(),
             journal,
             stop: stop.clone(),
+            metrics: self.metrics.clone(),
         });
         // An older task of the same action has lost it.
         for held in self.held.values().filter(|held| held.action == id) {
@@ -189,6 +215,7 @@ impl Executor {
         }
         let task = self.tasks.spawn(Box::pin(runner::run(context)));
         self.held.insert(task.id(), Held { action: id, stop });
+        self.metrics.holds(self.ids().len());
     }
 
     /// Prolongs the leases; false if the store could not be asked.
@@ -211,6 +238,18 @@ impl Executor {
                 tracing::warn!(%error, "cannot prolong the leases");
                 false
             }
+        }
+    }
+
+    /// Forgets ended actions that are too old or too many: one portion, so that nothing else waits for long.
+    async fn prune(&self) {
+        let Settings {
+            retention, keep, ..
+        } = self.settings;
+        match self.parts.store.prune(retention, keep).await {
+            Ok(0) => {}
+            Ok(actions) => tracing::info!(actions, "forgot ended actions"),
+            Err(error) => tracing::debug!(%error, "cannot forget ended actions"),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Parts};
 use super::journal::Journal;
+use super::metrics::Metrics;
 use super::options::Strategy;
 use super::order::{Order, Verb};
 use super::plan;
@@ -296,5 +297,6 @@ pub(super) async fn taken(
         journal: Journal::new(Arc::clone(&parts.store), records.remove(0), stop.clone()),
         parts,
         stop,
+        metrics: Metrics::default(),
     })
 }

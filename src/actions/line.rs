@@ -109,6 +109,8 @@ pub(super) async fn run_steps(
                 failure.get_or_insert(End::Failed(why));
             }
         }
+        let stepped = |r: &ActionRecord| context.metrics.stepped(r, index);
+        context.journal.read(stepped).await;
         free_ledger(context, index).await?;
     }
     failure.map_or(Ok(()), Err)

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod ledger;
 mod line;
 mod locks;
+pub mod metrics;
 pub mod op;
 pub mod options;
 pub mod order;
@@ -30,7 +31,8 @@ pub mod validate;
 mod view;
 
 pub use context::Parts;
-pub use executor::{Executor, Settings};
+pub use executor::{DEFAULT_RETENTION, Executor, Settings};
 pub use facade::{Accepted, Facade, SubmitError};
+pub use metrics::Metrics;
 pub use request::{Arguments, Request};
 pub use service::Service;

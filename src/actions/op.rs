@@ -104,6 +104,24 @@ impl Op {
         )
     }
 
+    /// The primitive's name, for metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Intend { .. } => "Intend",
+            Self::Redirect { .. } => "Redirect",
+            Self::Withdraw { .. } => "Withdraw",
+            Self::ScaleUp { .. } => "ScaleUp",
+            Self::AwaitReady { .. } => "AwaitReady",
+            Self::Evict { .. } => "Evict",
+            Self::AwaitHeld { .. } => "AwaitHeld",
+            Self::ScaleDown { .. } => "ScaleDown",
+            Self::AwaitHeldGone { .. } => "AwaitHeldGone",
+            Self::AwaitGone { .. } => "AwaitGone",
+            Self::AwaitSettled { .. } => "AwaitSettled",
+        }
+    }
+
     /// The step's name, for people.
     #[must_use]
     pub fn name(&self) -> String {

@@ -83,6 +83,7 @@ async fn forward(context: &Arc<Context>) -> Result<String, End> {
             record.started_at = Some(clock::now());
         };
         context.journal.write(begin, &[What::Started]).await?;
+        context.journal.read(|r| context.metrics.begun(r)).await;
     }
     if context.journal.read(|r| r.steps.is_empty()).await {
         let step = waiting(context, deadline);
@@ -353,6 +354,7 @@ async fn conclude(
         }
     };
     context.journal.write(finish, &[What::Outcome]).await?;
+    context.journal.read(|r| context.metrics.ended(r)).await;
     tracing::info!(action = %context.journal.id, ?state, reason, message, "action ended");
     Ok(())
 }

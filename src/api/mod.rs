@@ -9,6 +9,7 @@
 //! | `GET /events` | how actions go, as server-sent events ([`events`]) |
 //! | `GET /livez`, `/readyz`, `/healthz` | health ([`health`]) |
 //! | `GET /metrics` | OpenMetrics ([`metrics`]) |
+//! | `GET /metrics/resources`, `/configz` | what kube-scheduler shows of itself ([`SchedulerPages`]) |
 //! | `GET /` | this list |
 
 pub mod events;
@@ -47,6 +48,8 @@ pub struct ApiState {
     pub readiness: Arc<[Check]>,
     /// What `/metrics` shows. Register [`ApiMetrics`] and all other metrics before it is shared.
     pub registry: Arc<Registry>,
+    /// The scheduler's own pages, if it runs here.
+    pub scheduler: Option<Arc<dyn SchedulerPages>>,
     /// Counted by the handlers.
     pub metrics: ApiMetrics,
     /// Ends the event streams, so that a graceful shutdown need not wait for their readers.
@@ -60,6 +63,17 @@ pub struct HealthState {
     pub readiness: Arc<[Check]>,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
+    /// The scheduler's own pages, if it runs here.
+    pub scheduler: Option<Arc<dyn SchedulerPages>>,
+}
+
+/// What kube-scheduler shows of itself besides metrics.
+pub trait SchedulerPages: Send + Sync {
+    /// `/configz`: its configuration, with everything that was left out.
+    fn configz(&self) -> serde_json::Value;
+
+    /// `/metrics/resources`: what pods ask for. Empty where the scheduler does not lead: one tells it.
+    fn resources(&self) -> String;
 }
 
 impl FromRef<ApiState> for HealthState {
@@ -67,6 +81,7 @@ impl FromRef<ApiState> for HealthState {
         Self {
             readiness: Arc::clone(&state.readiness),
             registry: Arc::clone(&state.registry),
+            scheduler: state.scheduler.clone(),
         }
     }
 }
@@ -78,6 +93,8 @@ pub fn health_router(state: HealthState) -> Router {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(expose_metrics))
+        .route("/metrics/resources", get(expose_resources))
+        .route("/configz", get(configz))
         .fallback(not_found)
         .with_state(state)
 }
@@ -91,6 +108,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(expose_metrics))
+        .route("/metrics/resources", get(expose_resources))
+        .route("/configz", get(configz))
         .route("/", get(index))
         .fallback(not_found)
         .with_state(state)
@@ -103,6 +122,25 @@ async fn expose_metrics(State(state): State<HealthState>) -> Response {
     }
 }
 
+/// Prometheus' text format, as kube-scheduler has it there.
+async fn expose_resources(State(state): State<HealthState>) -> Response {
+    let Some(scheduler) = state.scheduler else {
+        return not_found().await;
+    };
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], scheduler.resources()).into_response()
+}
+
+/// Under the name that kube-scheduler gives it.
+async fn configz(State(state): State<HealthState>) -> Response {
+    match state.scheduler {
+        Some(scheduler) => {
+            axum::Json(serde_json::json!({"componentconfig": scheduler.configz()})).into_response()
+        }
+        None => not_found().await,
+    }
+}
+
 async fn index() -> Response {
     let text = concat!(
         "wam ",
@@ -112,7 +150,9 @@ async fn index() -> Response {
          GET  /events   how actions go, as server-sent events (?actionId=ID, Last-Event-ID)\n\
          GET  /livez    whether this process answers\n\
          GET  /readyz   whether it can do its work (?verbose)\n\
-         GET  /metrics  OpenMetrics\n"
+         GET  /metrics  OpenMetrics\n\
+         GET  /metrics/resources  what pods ask for, from the scheduler that leads\n\
+         GET  /configz  the scheduler's configuration\n"
     );
     plain_text(StatusCode::OK, text)
 }

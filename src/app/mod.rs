@@ -6,6 +6,7 @@
 //! its moment is cut off, which is safe, since every action is on record and every call conditional.
 
 mod apiserver;
+mod pages;
 mod placement;
 
 use std::net::SocketAddr;
@@ -19,13 +20,15 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{Executor, Parts, Service, Settings as ExecutorSettings};
-use crate::api::{ApiMetrics, ApiState, Check, HealthState, health_router, router};
+use crate::actions::{
+    Executor, Metrics as ActionMetrics, Parts, Service, Settings as ExecutorSettings,
+};
+use crate::api::{ApiMetrics, ApiState, Check, HealthState, SchedulerPages, health_router, router};
 use crate::clock;
 use crate::cluster::Cache;
 use crate::kube::{
-    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, Clients, LeaderElection,
-    LeaseOptions, Metrics as KubeMetrics, Watches,
+    ApiBinder, ApiCluster, ApiEvents, ApiOwners, ApiPodStatus, ApiVictims, ApiVolumes, Clients,
+    LeaderElection, LeaseOptions, Metrics as KubeMetrics, Watches,
 };
 use crate::scheduler::ports::{AlwaysLeads, Leadership};
 use crate::scheduler::{self, Scheduler};
@@ -82,6 +85,8 @@ pub struct Settings {
     pub identity: String,
     /// How long an action stays with an executor that is silent.
     pub executor_lease: Duration,
+    /// How long an ended action can still be asked for.
+    pub action_retention: Duration,
     /// Of the random choices.
     pub seed: u64,
 }
@@ -89,6 +94,7 @@ pub struct Settings {
 /// The running program.
 pub struct App {
     address: Option<SocketAddr>,
+    health_address: Option<SocketAddr>,
     cache: Arc<Cache>,
     failed: CancellationToken,
     api: Stage,
@@ -165,9 +171,8 @@ impl App {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let address = listener
-            .as_ref()
-            .and_then(|listener| listener.local_addr().ok());
+        let local = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
+        let (address, health_address) = (local(&listener), local(&health_listener));
         let cache = Cache::new();
         let failed = CancellationToken::new();
         let mut watches = Stage::new(&failed);
@@ -204,6 +209,8 @@ impl App {
                     events: Arc::new(sink),
                     owners: Arc::new(ApiOwners::new(Arc::clone(&clients.reports))),
                     leadership: Arc::clone(&leadership),
+                    victims: Arc::new(ApiVictims::new(Arc::clone(&clients.reports))),
+                    volumes: Arc::new(ApiVolumes::new(Arc::clone(&clients.binds))),
                 },
                 scheduler_metrics,
             )
@@ -240,7 +247,9 @@ impl App {
         if settings.executor {
             let mut executor = ExecutorSettings::new(settings.identity.clone());
             executor.lease = settings.executor_lease;
-            let executor = Executor::new(parts.clone(), executor);
+            executor.retention = settings.action_retention;
+            let counted = ActionMetrics::register(&mut registry);
+            let executor = Executor::new(parts.clone(), executor).counting(counted);
             let stop = executing.stop.clone();
             executing.spawn(Box::pin(executor.run(stop)));
         }
@@ -252,6 +261,13 @@ impl App {
         let health = HealthState {
             readiness: checks(&store, answers, &running, &cache).into(),
             registry: Arc::new(registry),
+            scheduler: settings.scheduler.then(|| {
+                Arc::new(pages::Pages {
+                    configuration: settings.scheduling.clone(),
+                    cache: Arc::clone(&cache),
+                    leadership: Arc::clone(&leadership),
+                }) as Arc<dyn SchedulerPages>
+            }),
         };
         if let (Some(listener), Some(metrics)) = (listener, api_metrics) {
             let facade = Service::new(parts, settings.scheduling.scheduler_names())
@@ -262,6 +278,7 @@ impl App {
                 readiness: Arc::clone(&health.readiness),
                 metrics,
                 registry: Arc::clone(&health.registry),
+                scheduler: health.scheduler.clone(),
                 shutdown: serving.stop.clone(),
             };
             serve(&mut serving, listener, router(state));
@@ -271,6 +288,7 @@ impl App {
         }
         Ok(Self {
             address,
+            health_address,
             cache,
             failed,
             api: serving,
@@ -284,6 +302,12 @@ impl App {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where health and metrics are served besides.
+    #[must_use]
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
     }
 
     /// Waits until the first lists are in.

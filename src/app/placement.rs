@@ -46,7 +46,7 @@ impl SchedulerPlacement {
             .frameworks
             .iter()
             .find(|f| Some(&f.scheduler_name) == name);
-        named.or(self.frameworks.first())
+        named.or_else(|| self.frameworks.first())
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::duration;
+use crate::actions::DEFAULT_RETENTION;
 use crate::model::names::DEFAULT_SCHEDULER_NAME;
 use crate::scheduler;
 use crate::scheduler::config::Configuration;
@@ -80,6 +81,9 @@ pub struct Flags {
     /// How long an action stays with an executor that is silent [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub executor_lease_duration: Option<Duration>,
+    /// How long an ended action can still be asked for, one hour at least [default: 168h]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub finished_action_retention: Option<Duration>,
     /// Of the random choices (ties, jitter) [default: from the clock]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -101,6 +105,7 @@ struct File {
     scheduler_name: Option<String>,
     scheduler_config: Option<PathBuf>,
     executor_lease_duration: Option<String>,
+    finished_action_retention: Option<String>,
     seed: Option<u64>,
     leader_election: LeaderElection,
 }
@@ -151,6 +156,8 @@ pub struct Settings {
     pub scheduling: Configuration,
     /// Of the executor.
     pub executor_lease: Duration,
+    /// How long an ended action can still be asked for.
+    pub action_retention: Duration,
     /// Of random choices.
     pub seed: Option<u64>,
 }
@@ -223,6 +230,11 @@ impl Flags {
         let theirs = Some(kubeconfig)
             .filter(|path| !path.is_empty())
             .map(PathBuf::from);
+        let action_retention = span(
+            self.finished_action_retention,
+            file.finished_action_retention,
+            "finishedActionRetention",
+        )?;
         let executor_lease = span(
             self.executor_lease_duration,
             file.executor_lease_duration,
@@ -243,8 +255,14 @@ impl Flags {
             scheduler: !self.no_scheduler && file.scheduler.unwrap_or(true),
             scheduling,
             executor_lease: executor_lease.unwrap_or(Duration::from_secs(10)),
+            action_retention: action_retention.unwrap_or(DEFAULT_RETENTION),
             seed: self.seed.or(file.seed),
         };
+        if settings.action_retention < Duration::from_secs(3600) {
+            bail!(
+                "--finished-action-retention must be at least 1h: callers must be able to learn how an action ended"
+            );
+        }
         if settings.executor_lease < Duration::from_millis(500) {
             bail!("--executor-lease-duration must be at least 500ms");
         }
@@ -435,6 +453,19 @@ mod tests {
             told.contains("line 6") && told.contains("line 7, column 1: parallelism"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn ended_actions_are_kept_for_a_while() {
+        let days = |settings: Settings| settings.action_retention.as_secs() / (24 * 3600);
+        assert_eq!(days(with_redis().settings(none).unwrap()), 7);
+        let flags = |retention| Flags {
+            finished_action_retention: Some(Duration::from_secs(retention)),
+            ..with_redis()
+        };
+        assert_eq!(days(flags(24 * 3600).settings(none).unwrap()), 1);
+        let text = flags(60).settings(none).unwrap_err().to_string();
+        assert!(text.contains("--finished-action-retention"), "{text}");
     }
 
     #[test]

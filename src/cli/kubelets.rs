@@ -38,6 +38,9 @@ pub struct KubeletsCommand {
     /// Leave the nodes behind
     #[arg(long)]
     keep_nodes: bool,
+    /// Post no events about pods and nodes
+    #[arg(long)]
+    no_events: bool,
     /// Decides which pods misbehave
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
@@ -72,6 +75,7 @@ pub async fn run(command: KubeletsCommand) -> anyhow::Result<()> {
         failures: command.failures.failures(),
         seed: command.seed,
         delete_nodes: !command.keep_nodes,
+        events: !command.no_events,
         ..KubeletOptions::default()
     };
     println!(

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod client;
 pub mod config;
 pub mod duration;
+pub mod explain;
 pub mod failures;
 pub mod kubelets;
 pub mod sandbox;
@@ -43,6 +44,7 @@ enum Command {
     Serve(serve::ServeCommand),
     Sandbox(sandbox::SandboxCommand),
     Kubelets(kubelets::KubeletsCommand),
+    Explain(explain::ExplainCommand),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -78,6 +80,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => Box::pin(serve::run(command)).await?,
         Command::Sandbox(command) => Box::pin(sandbox::run(command)).await?,
         Command::Kubelets(command) => Box::pin(kubelets::run(command)).await?,
+        Command::Explain(command) => return explain::run(&command),
         Command::Client(command) => return Box::pin(client::run(command)).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -225,6 +225,7 @@ async fn on(
         scheduling,
         identity,
         executor_lease: Duration::from_secs(10),
+        action_retention: crate::actions::DEFAULT_RETENTION,
         seed: command.seed,
     };
     let app = Box::pin(App::start(settings, clients, metrics, registry, store)).await?;

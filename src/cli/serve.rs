@@ -63,6 +63,9 @@ pub async fn run(command: ServeCommand) -> anyhow::Result<()> {
     if let Some(address) = app.address() {
         println!("serving JSON-RPC on http://{address}/rpc and events on http://{address}/events");
     }
+    if let Some(address) = app.health_address() {
+        println!("serving health and metrics on http://{address}");
+    }
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         () = app.failed() => Err(anyhow::anyhow!("a part of the program failed; the log says which")),
@@ -128,6 +131,7 @@ fn app_settings(settings: &Settings, seed: u64) -> app::Settings {
         scheduling: settings.scheduling.clone(),
         identity,
         executor_lease: settings.executor_lease,
+        action_retention: settings.action_retention,
         seed,
     }
 }

@@ -1,5 +1,7 @@
 //! The one writer of the cluster's state and its readers' doors.
 
+mod census;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +13,7 @@ use super::change::Change;
 use super::event::{ClusterEvent, Kind};
 use super::rows::{PodInfo, Snapshot};
 use super::state::State;
+use crate::model::storage::{Claim, Volume};
 use crate::model::{Deployment, NamespacedName, Node, OwnerRef, Pod, ReplicaSet, WorkloadRef};
 
 /// What controls a pod.
@@ -136,6 +139,39 @@ impl Cache {
         self.changes.send_modify(|n| *n += 1);
     }
 
+    /// Promises volumes to claims, and nodes to volumes that are to be made, for a pod that is assumed:
+    /// others see them as they will be.
+    pub fn assume_volumes(&self, volumes: Vec<Arc<Volume>>, claims: Vec<Arc<Claim>>) {
+        if volumes.is_empty() && claims.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let storage = Arc::make_mut(&mut state.objects().storage);
+        for volume in volumes {
+            storage.assumed_volumes.insert(volume.name.clone(), volume);
+        }
+        for claim in claims {
+            storage.assumed_claims.insert(claim.key.clone(), claim);
+        }
+    }
+
+    /// Takes back what [`Self::assume_volumes`] has promised.
+    pub fn forget_volumes(&self, volumes: &[String], claims: &[NamespacedName]) {
+        let mut state = self.state();
+        let storage = Arc::make_mut(&mut state.objects().storage);
+        for name in volumes {
+            storage.assumed_volumes.remove(name);
+        }
+        for key in claims {
+            storage.assumed_claims.remove(key);
+        }
+    }
+
+    /// Nominates a node for a pending pod, ahead of the API server's word; `None` takes it back.
+    pub fn nominate(&self, uid: &str, node: Option<&str>) {
+        self.state().nominate(uid, node);
+    }
+
     /// A pod with its spec, if it is there, and the node it is on or assumed to be on.
     #[must_use]
     pub fn pod_info(&self, uid: &str) -> Option<(Arc<PodInfo>, Option<Arc<str>>)> {
@@ -231,6 +267,7 @@ impl Cache {
         let state = self.state();
         let from = NamespacedName::new(namespace, "");
         let budgets = state
+            .current()
             .budgets
             .range(from..)
             .take_while(|(key, _)| key.namespace == namespace);
@@ -320,7 +357,7 @@ impl State {
                 ClusterEvent::NodeGone(name) => changes.extend(self.drop_node(&name, false)),
                 ClusterEvent::PodGone(key, uid) => self.drop_pod(&key, &uid, changes),
                 ClusterEvent::ReplicaSet(set) => changes.push(self.put_replica_set(set)),
-                ClusterEvent::ReplicaSetGone(_, uid) => self.drop_replica_set(&uid),
+                ClusterEvent::ReplicaSetGone(key, uid) => self.drop_replica_set(&key, &uid),
                 ClusterEvent::Deployment(new) => self.put_deployment(new),
                 ClusterEvent::DeploymentGone(key, uid) => self.drop_deployment(&key, &uid),
                 ClusterEvent::PodDisruptionBudget(budget) => {
@@ -328,10 +365,21 @@ impl State {
                         budget.metadata.namespace.clone().unwrap_or_default(),
                         budget.metadata.name.clone().unwrap_or_default(),
                     );
-                    self.budgets.insert(key, budget);
+                    Arc::make_mut(&mut self.snapshot_mut().budgets).insert(key, budget);
                 }
                 ClusterEvent::PodDisruptionBudgetGone(key, _) => {
-                    self.budgets.remove(&key);
+                    Arc::make_mut(&mut self.snapshot_mut().budgets).remove(&key);
+                }
+                ClusterEvent::Object(new) => {
+                    let old = self.objects().put(new.clone());
+                    let new = Some(new);
+                    changes.push(Change::Object { old, new });
+                }
+                ClusterEvent::ObjectGone(kind, key) => {
+                    let old = self.objects().remove(kind, &key);
+                    if old.is_some() {
+                        changes.push(Change::Object { old, new: None });
+                    }
                 }
                 ClusterEvent::Node(_) | ClusterEvent::Pod(_) => {}
             },

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::objects::Object;
 use super::rows::PodInfo;
 use crate::model::Node;
 
@@ -41,4 +42,11 @@ pub enum Change {
     NodeGone(Arc<Node>),
     /// The ReplicaSet of this uid appeared or changed.
     ReplicaSet(String),
+    /// An object of another kind appeared (`old` is none), changed, or is gone (`new` is none).
+    Object {
+        /// As it was.
+        old: Option<Object>,
+        /// As it is.
+        new: Option<Object>,
+    },
 }

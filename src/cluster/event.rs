@@ -9,6 +9,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::policy::v1 as policy;
 
+use super::objects::Object;
 use crate::model::{Deployment, NamespacedName, ReplicaSet};
 
 /// The kinds the cache is fed with.
@@ -24,16 +25,49 @@ pub enum Kind {
     Deployment,
     /// policy/v1 PodDisruptionBudget
     PodDisruptionBudget,
+    /// core/v1 Namespace
+    Namespace,
+    /// core/v1 Service
+    Service,
+    /// core/v1 ReplicationController
+    ReplicationController,
+    /// apps/v1 StatefulSet
+    StatefulSet,
+    /// core/v1 PersistentVolumeClaim
+    PersistentVolumeClaim,
+    /// core/v1 PersistentVolume
+    PersistentVolume,
+    /// storage.k8s.io/v1 StorageClass
+    StorageClass,
+    /// storage.k8s.io/v1 CSINode
+    CsiNode,
+    /// storage.k8s.io/v1 CSIDriver
+    CsiDriver,
+    /// storage.k8s.io/v1 CSIStorageCapacity
+    CsiStorageCapacity,
+    /// storage.k8s.io/v1 VolumeAttachment
+    VolumeAttachment,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Node,
         Kind::Pod,
         Kind::ReplicaSet,
         Kind::Deployment,
         Kind::PodDisruptionBudget,
+        Kind::Namespace,
+        Kind::Service,
+        Kind::ReplicationController,
+        Kind::StatefulSet,
+        Kind::PersistentVolumeClaim,
+        Kind::PersistentVolume,
+        Kind::StorageClass,
+        Kind::CsiNode,
+        Kind::CsiDriver,
+        Kind::CsiStorageCapacity,
+        Kind::VolumeAttachment,
     ];
 }
 
@@ -62,4 +96,8 @@ pub enum ClusterEvent {
     PodDisruptionBudget(Arc<policy::PodDisruptionBudget>),
     /// A budget is gone.
     PodDisruptionBudgetGone(NamespacedName, String),
+    /// Any other object appeared or changed.
+    Object(Object),
+    /// An object of such a kind is gone.
+    ObjectGone(Kind, NamespacedName),
 }

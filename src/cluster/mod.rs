@@ -7,12 +7,17 @@
 
 pub mod cache;
 pub mod change;
+pub mod class;
 pub mod event;
+pub mod objects;
+pub mod read;
 pub mod rows;
 mod state;
 mod tree;
 
 pub use cache::{Cache, Workload};
 pub use change::Change;
+pub use class::PodClass;
 pub use event::ClusterEvent;
+pub use objects::{Object, Objects, Storage};
 pub use rows::{NodeInfo, PodInfo, Snapshot};

@@ -6,10 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::policy::v1 as policy;
-
 use super::change::Change;
 use super::event::Kind;
+use super::objects::Objects;
 use super::rows::{NodeInfo, PodInfo, Snapshot};
 use super::tree::NodeTree;
 use crate::model::resources::intern;
@@ -26,6 +25,16 @@ pub(super) struct PodEntry {
     pub(super) info: Arc<PodInfo>,
     pub(super) on: Option<Arc<str>>,
     pub(super) assumed: bool,
+    /// What the scheduler has nominated (empty: nothing) and the API server has not said yet.
+    nominated: Option<String>,
+}
+
+impl PodEntry {
+    fn nomination(&self) -> Option<&str> {
+        let said = self.info.spec.nominated_node.as_deref();
+        let node = self.nominated.as_deref().or(said)?;
+        (!node.is_empty()).then_some(node)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,18 +50,32 @@ pub(super) struct State {
     replica_sets_by_owner: HashMap<String, BTreeSet<String>>,
     pub(super) deployments: HashMap<NamespacedName, Arc<Deployment>>,
     pub(super) deployment_keys: HashMap<String, NamespacedName>,
-    pub(super) budgets: BTreeMap<NamespacedName, Arc<policy::PodDisruptionBudget>>,
     pub(super) synced: BTreeSet<Kind>,
     image_nodes: Arc<HashMap<Arc<str>, u32>>,
+    /// Pods that have, or had lately, a nominated node.
+    nominated: BTreeSet<String>,
     snapshot: Arc<Snapshot>,
     dirty: HashSet<Arc<str>>,
     reordered: bool,
-    repelling_changed: bool,
+    nominated_changed: bool,
 }
 
 impl State {
+    /// How many nodes are known.
+    pub(super) fn nodes_known(&self) -> usize {
+        self.nodes
+            .values()
+            .filter(|entry| entry.node.is_some())
+            .count()
+    }
+
     /// Brings the snapshot up to date and hands it out. Copies only when an earlier one is still held.
     pub(super) fn snapshot(&mut self) -> Arc<Snapshot> {
+        if self.nominated_changed {
+            self.nominated_changed = false;
+            let nominated = self.nominated_pods();
+            self.snapshot_mut().nominated = Arc::new(nominated);
+        }
         if self.dirty.is_empty() && !self.reordered {
             return self.snapshot.clone();
         }
@@ -82,20 +105,9 @@ impl State {
                 }
             }
         }
-        if self.repelling_changed {
-            let repelling = snapshot.nodes.iter().flat_map(|node| {
-                let pods = node
-                    .pods
-                    .iter()
-                    .filter(|p| !p.spec.anti_affinity.is_empty());
-                pods.map(|p| (p.clone(), node.name().clone()))
-            });
-            snapshot.repelling = Arc::new(repelling.collect());
-        }
         snapshot.image_nodes = self.image_nodes.clone();
         self.dirty.clear();
         self.reordered = false;
-        self.repelling_changed = false;
         self.snapshot.clone()
     }
 
@@ -139,7 +151,6 @@ impl State {
             None => {
                 self.tree.add(&node.zone, name);
                 self.reordered = true;
-                self.repelling_changed = true;
                 Change::NodeAdded(node)
             }
         }
@@ -161,7 +172,6 @@ impl State {
         self.count_images(Some(&old), None);
         self.dirty.insert(old.name.clone());
         self.reordered = true;
-        self.repelling_changed = true;
         Some(Change::NodeGone(old))
     }
 
@@ -209,7 +219,20 @@ impl State {
             info: new.clone(),
             on,
             assumed,
+            // Kept until the API server says something new.
+            nominated: prior.as_ref().and_then(|p| {
+                let same = p.info.spec.nominated_node == new.spec.nominated_node;
+                p.nominated.clone().filter(|_| same)
+            }),
         };
+        let was = self.nominated.contains(&uid);
+        if entry.on.is_none() && !finished && entry.nomination().is_some() {
+            self.nominated.insert(uid.clone());
+            self.nominated_changed = true;
+        } else if was {
+            self.nominated.remove(&uid);
+            self.nominated_changed = true;
+        }
         self.put_on(&entry);
         self.pods_by_key.insert(new.pod.key.clone(), uid.clone());
         if let Some(owner) = &new.pod.controller {
@@ -245,6 +268,7 @@ impl State {
             return;
         };
         self.take_off(&entry);
+        self.nominated_changed |= self.nominated.remove(uid);
         if let Some(owner) = &entry.info.pod.controller {
             remove_from(&mut self.pods_by_controller, &owner.uid, uid);
         }
@@ -275,6 +299,7 @@ impl State {
             ..entry
         };
         self.put_on(&entry);
+        self.nominated_changed |= self.nominated.contains(uid);
         self.pods.insert(uid.to_owned(), entry);
         true
     }
@@ -282,6 +307,7 @@ impl State {
     pub(super) fn forget(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let entry = self.pods.get(uid).filter(|entry| entry.assumed).cloned()?;
         self.take_off(&entry);
+        self.nominated_changed |= self.nominated.contains(uid);
         let info = entry.info.clone();
         self.pods.insert(
             uid.to_owned(),
@@ -298,7 +324,7 @@ impl State {
         if let Some(node) = &entry.on {
             let pods = &mut self.nodes.entry(node.clone()).or_default().pods;
             pods.insert(entry.info.pod.uid.clone(), entry.info.clone());
-            self.touched(node.clone(), entry);
+            self.dirty.insert(node.clone());
         }
     }
 
@@ -310,17 +336,56 @@ impl State {
                     self.nodes.remove(node);
                 }
             }
-            self.touched(node.clone(), entry);
+            self.dirty.insert(node.clone());
         }
     }
 
-    fn touched(&mut self, node: Arc<str>, entry: &PodEntry) {
-        self.dirty.insert(node);
-        self.repelling_changed |= !entry.info.spec.anti_affinity.is_empty();
+    /// The snapshot as it is, without what waits to be brought in.
+    pub(super) fn current(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub(super) fn snapshot_mut(&mut self) -> &mut Snapshot {
+        Arc::make_mut(&mut self.snapshot)
+    }
+
+    /// Everything else, which lives in the snapshot alone.
+    pub(super) fn objects(&mut self) -> &mut Objects {
+        &mut self.snapshot_mut().objects
+    }
+
+    /// Pending pods by the node nominated for them.
+    fn nominated_pods(&self) -> HashMap<Arc<str>, Vec<Arc<PodInfo>>> {
+        let mut nominated: HashMap<Arc<str>, Vec<Arc<PodInfo>>> = HashMap::new();
+        for uid in &self.nominated {
+            let entry = self.pods.get(uid).filter(|e| e.on.is_none());
+            if let Some((entry, node)) = entry.and_then(|e| Some((e, e.nomination()?))) {
+                nominated
+                    .entry(intern(node))
+                    .or_default()
+                    .push(entry.info.clone());
+            }
+        }
+        nominated
+    }
+
+    pub(super) fn nominate(&mut self, uid: &str, node: Option<&str>) {
+        if let Some(entry) = self.pods.get_mut(uid) {
+            entry.nominated = Some(node.unwrap_or_default().to_owned());
+            self.nominated.insert(uid.to_owned());
+            self.nominated_changed = true;
+        }
     }
 
     pub(super) fn put_replica_set(&mut self, new: Arc<ReplicaSet>) -> Change {
         let uid = new.uid.clone();
+        let known = self.current().objects.selectors.replica_sets.get(&new.key);
+        if known != Some(&new.selector) {
+            let (key, selector) = (new.key.clone(), new.selector.clone());
+            Arc::make_mut(&mut self.objects().selectors)
+                .replica_sets
+                .insert(key, selector);
+        }
         if let Some(owner) = &new.controller {
             self.replica_sets_by_owner
                 .entry(owner.uid.clone())
@@ -336,7 +401,17 @@ impl State {
         Change::ReplicaSet(uid)
     }
 
-    pub(super) fn drop_replica_set(&mut self, uid: &str) {
+    pub(super) fn drop_replica_set(&mut self, key: &NamespacedName, uid: &str) {
+        let known = self
+            .replica_sets
+            .get(uid)
+            .is_some_and(|set| set.key == *key);
+        if known || !self.replica_sets.contains_key(uid) {
+            let selectors = &mut self.objects().selectors;
+            if selectors.replica_sets.contains_key(key) {
+                Arc::make_mut(selectors).replica_sets.remove(key);
+            }
+        }
         if let Some(owner) = self
             .replica_sets
             .remove(uid)

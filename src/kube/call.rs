@@ -80,6 +80,12 @@ impl Call {
         Self::with_body("patch", Method::PATCH, path, kind, body)
     }
 
+    /// A DELETE with its options.
+    #[must_use]
+    pub fn delete(path: String, options: &Value) -> Self {
+        Self::with_body("delete", Method::DELETE, path, ContentType::Json, options)
+    }
+
     fn with_body(
         verb: &'static str,
         method: Method,

@@ -19,6 +19,8 @@ pub mod owner;
 pub mod retry;
 pub mod status;
 pub mod transport;
+pub mod victims;
+pub mod volumes;
 pub mod watches;
 
 mod answers;
@@ -32,4 +34,6 @@ pub use lease::{LeaderElection, LeaseOptions, host_identity};
 pub use metrics::Metrics;
 pub use owner::ApiOwners;
 pub use status::ApiPodStatus;
+pub use victims::ApiVictims;
+pub use volumes::ApiVolumes;
 pub use watches::{WatchHealth, Watches};

@@ -7,11 +7,13 @@
 
 mod health;
 mod lenient;
+mod objects;
 mod task;
 
 use k8s_openapi::api::apps::v1 as apps;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::policy::v1 as policy;
+use k8s_openapi::api::storage::v1 as storage;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +60,29 @@ impl Watches {
         tasks.spawn(Box::pin(task(Kind::Deployment).run::<apps::Deployment>()));
         tasks.spawn(Box::pin(
             task(Kind::PodDisruptionBudget).run::<policy::PodDisruptionBudget>(),
+        ));
+        tasks.spawn(Box::pin(task(Kind::Namespace).run::<core::Namespace>()));
+        tasks.spawn(Box::pin(task(Kind::Service).run::<core::Service>()));
+        tasks.spawn(Box::pin(
+            task(Kind::ReplicationController).run::<core::ReplicationController>(),
+        ));
+        tasks.spawn(Box::pin(task(Kind::StatefulSet).run::<apps::StatefulSet>()));
+        tasks.spawn(Box::pin(
+            task(Kind::PersistentVolumeClaim).run::<core::PersistentVolumeClaim>(),
+        ));
+        tasks.spawn(Box::pin(
+            task(Kind::PersistentVolume).run::<core::PersistentVolume>(),
+        ));
+        tasks.spawn(Box::pin(
+            task(Kind::StorageClass).run::<storage::StorageClass>(),
+        ));
+        tasks.spawn(Box::pin(task(Kind::CsiNode).run::<storage::CSINode>()));
+        tasks.spawn(Box::pin(task(Kind::CsiDriver).run::<storage::CSIDriver>()));
+        tasks.spawn(Box::pin(
+            task(Kind::CsiStorageCapacity).run::<storage::CSIStorageCapacity>(),
+        ));
+        tasks.spawn(Box::pin(
+            task(Kind::VolumeAttachment).run::<storage::VolumeAttachment>(),
         ));
         tasks.close();
         Self { board, tasks }

@@ -1,11 +1,9 @@
-//! Affinity: to nodes, compiled; to pods, as far as it is needed to see whom it repels.
-
-use std::collections::BTreeSet;
+//! Affinity to nodes, compiled.
 
 use k8s_openapi::api::core::v1 as api;
 
 use super::Error;
-use super::selector::{LabelSelector, Labels, NodeSelectorTerm, Operator, Requirement};
+use super::selector::{Labels, NodeSelectorTerm, Operator, Requirement};
 
 /// Where a pod may and would like to run: `spec.nodeSelector` and `spec.affinity.nodeAffinity`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +14,8 @@ pub struct NodeAffinity {
     pub required: Option<Vec<NodeSelectorTerm>>,
     /// `preferredDuringSchedulingIgnoredDuringExecution`, without terms that weigh or say nothing.
     pub preferred: Vec<(i64, NodeSelectorTerm)>,
+    /// Whether there are preferred terms at all, such that say nothing included.
+    pub prefers: bool,
 }
 
 impl NodeAffinity {
@@ -65,7 +65,7 @@ impl NodeAffinity {
             a.preferred_during_scheduling_ignored_during_execution
                 .as_ref()
         });
-        for (i, term) in terms.into_iter().flatten().enumerate() {
+        for (i, term) in terms.iter().flat_map(|t| t.iter()).enumerate() {
             let path = format!("preferredDuringSchedulingIgnoredDuringExecution[{i}].preference");
             let compiled = compile(&term.preference, path)?;
             if term.weight != 0 && !compiled.is_empty() {
@@ -76,6 +76,7 @@ impl NodeAffinity {
             selector,
             required,
             preferred,
+            prefers: terms.is_some_and(|t| !t.is_empty()),
         })
     }
 
@@ -105,78 +106,6 @@ impl NodeAffinity {
             .iter()
             .filter(|(_, term)| term.matches(name, labels));
         matching.map(|(weight, _)| weight).sum()
-    }
-}
-
-/// A required anti-affinity term of a pod: whom it does not want beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AntiAffinityTerm {
-    /// The pods; `None` selects none.
-    pub selector: Option<LabelSelector>,
-    /// The namespaces named, or the pod's own when nothing is said.
-    pub namespaces: BTreeSet<String>,
-    /// Whether a namespace selector may add other namespaces. Their labels are not known here, so that a
-    /// reader must take any namespace for selected.
-    pub any_namespace: bool,
-    /// The label whose equal values are "beside".
-    pub topology_key: String,
-}
-
-impl AntiAffinityTerm {
-    /// Reads the required anti-affinity terms of a pod in `namespace`.
-    ///
-    /// # Errors
-    /// [`Error`] naming the field of the first malformed selector.
-    pub fn from_api(
-        spec: &api::PodSpec,
-        namespace: &str,
-        object: &dyn Fn() -> String,
-    ) -> Result<Vec<Self>, Error> {
-        let terms = spec
-            .affinity
-            .as_ref()
-            .and_then(|a| a.pod_anti_affinity.as_ref())
-            .and_then(|a| {
-                a.required_during_scheduling_ignored_during_execution
-                    .as_ref()
-            });
-        let base = "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution";
-        let compile = |(i, term): (usize, &api::PodAffinityTerm)| {
-            let selector = term
-                .label_selector
-                .as_ref()
-                .map(LabelSelector::from_api)
-                .transpose();
-            let selector = selector.map_err(|(inner, problem)| Error {
-                object: object(),
-                field: format!("{base}[{i}].labelSelector{inner}"),
-                problem,
-            })?;
-            let mut namespaces: BTreeSet<String> =
-                term.namespaces.iter().flatten().cloned().collect();
-            if namespaces.is_empty() && term.namespace_selector.is_none() {
-                namespaces.insert(namespace.to_owned());
-            }
-            Ok(Self {
-                selector,
-                namespaces,
-                any_namespace: term.namespace_selector.is_some(),
-                topology_key: term.topology_key.clone(),
-            })
-        };
-        terms
-            .into_iter()
-            .flatten()
-            .enumerate()
-            .map(compile)
-            .collect()
-    }
-
-    /// Whether a pod in this namespace with these labels may be one it repels.
-    #[must_use]
-    pub fn may_repel(&self, namespace: &str, labels: &Labels) -> bool {
-        (self.any_namespace || self.namespaces.contains(namespace))
-            && self.selector.as_ref().is_some_and(|s| s.matches(labels))
     }
 }
 

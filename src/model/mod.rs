@@ -5,16 +5,22 @@
 //! naming the object and the field, never a panic and never a silent default.
 
 pub mod affinity;
+pub mod limits;
 pub mod names;
 pub mod node;
 pub mod pod;
+pub mod pod_affinity;
 pub mod pod_spec;
 pub mod ports;
 pub mod quantity;
 pub mod requests;
 pub mod resources;
 pub mod selector;
+pub mod spread;
+pub mod storage;
 pub mod taint;
+pub mod topology;
+pub mod volumes;
 pub mod workload;
 
 pub use names::{NamespacedName, OwnerRef, WorkloadRef};

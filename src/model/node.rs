@@ -8,6 +8,7 @@ use super::Error;
 use super::resources::{Resources, intern};
 use super::selector::Labels;
 use super::taint::Taint;
+use super::topology::Domains;
 
 /// A node, as the scheduler needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub struct Node {
     pub allocatable: Resources,
     /// Names of the images it holds, with their size in bytes, sorted by name.
     pub images: Vec<(Arc<str>, i64)>,
+    /// Its labels, as numbers.
+    pub domains: Domains,
+    /// `status.declaredFeatures`, sorted.
+    pub features: Vec<String>,
     /// Region and zone in one, empty when it has neither (`component-helpers/node/topology`).
     pub zone: Arc<str>,
 }
@@ -77,6 +82,13 @@ impl Node {
             name: intern(name),
             uid: node.metadata.uid.clone().unwrap_or_default(),
             zone: zone_of(&labels),
+            domains: Domains::of(&labels),
+            features: {
+                let features = status.and_then(|s| s.declared_features.clone());
+                let mut features = features.unwrap_or_default();
+                features.sort();
+                features
+            },
             labels,
             taints: taints.collect::<Result<_, _>>()?,
             unschedulable: spec.and_then(|s| s.unschedulable).unwrap_or_default(),

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as api;
 
+use jiff::Timestamp;
+
 use super::Error;
-use super::affinity::{AntiAffinityTerm, NodeAffinity};
+use super::affinity::NodeAffinity;
 use super::ports::{HostPort, host_ports};
 use super::requests::PodRequests;
 use super::resources::intern;
+use super::selector::Labels;
+use super::spread::SpreadConstraint;
 use super::taint::Toleration;
+use super::volumes::PodVolumes;
 
 /// A constraint that only a plugin we do not have could honour.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +40,25 @@ pub struct PodSpec {
     pub host_ports: Vec<HostPort>,
     /// Requests.
     pub requests: PodRequests,
+    /// Limits, if there are any.
+    pub limits: Option<Box<super::Resources>>,
     /// Normalised image names of all init and app containers and image volumes, repeats included.
     pub images: Vec<Arc<str>>,
     /// How many init and app containers there are.
     pub containers: usize,
-    /// Required anti-affinity terms.
-    pub anti_affinity: Vec<AntiAffinityTerm>,
+    /// `spec.topologySpreadConstraints`.
+    pub spread: Vec<SpreadConstraint>,
+    /// Volumes.
+    pub volumes: PodVolumes,
+    /// `preemptionPolicy: Never`.
+    pub never_preempts: bool,
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// Whether the pod was chosen as a victim by a scheduler: condition DisruptionTarget with reason
+    /// PreemptionByScheduler.
+    pub preempted: bool,
+    /// The features that the node must declare (`component-helpers/nodedeclaredfeatures`).
+    pub needed_features: Vec<&'static str>,
     /// Which fields of interest to other plugins are set; see `scheduler::unsupported`.
     pub constraints: Vec<Constraint>,
     /// `status.nominatedNodeName`.
@@ -87,9 +105,27 @@ impl PodSpec {
             tolerations: tolerations.collect::<Result<_, _>>()?,
             host_ports: host_ports(spec),
             requests: PodRequests::from_api(pod, &object)?,
+            limits: super::limits::limits(spec),
             images: images.chain(volume_images).map(normalised).collect(),
             containers: spec.containers.len() + spec.init_containers.iter().flatten().count(),
-            anti_affinity: AntiAffinityTerm::from_api(spec, namespace, &object)?,
+            spread: SpreadConstraint::all_from_api(
+                spec,
+                pod.metadata.labels.as_ref().unwrap_or(&Labels::default()),
+                &object,
+            )?,
+            volumes: PodVolumes::from_api(spec, name),
+            never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
+            started: pod
+                .status
+                .as_ref()
+                .and_then(|s| s.start_time.as_ref())
+                .map(|t| t.0),
+            preempted: conditions.into_iter().flatten().any(|c| {
+                c.type_ == "DisruptionTarget"
+                    && c.status == "True"
+                    && c.reason.as_deref() == Some("PreemptionByScheduler")
+            }),
+            needed_features: needed_features(spec),
             constraints: constraints(spec),
             nominated_node: pod
                 .status
@@ -119,7 +155,25 @@ fn normalised(image: &str) -> Arc<str> {
     }
 }
 
-/// The constraints that plugins beyond the node's own resources, labels and taints look at.
+/// What the kubelet of the node must be able to do, by the names that nodes declare it with.
+fn needed_features(spec: &api::PodSpec) -> Vec<&'static str> {
+    let init = spec.init_containers.iter().flatten();
+    let mut rules = spec
+        .containers
+        .iter()
+        .chain(init)
+        .flat_map(|c| c.restart_policy_rules.iter().flatten());
+    let mut needed = Vec::new();
+    if rules.any(|rule| rule.action == "RestartAllContainers") {
+        needed.push("RestartAllContainersOnContainerExits");
+    }
+    if spec.host_network == Some(true) && spec.host_users == Some(false) {
+        needed.push("UserNamespacesHostNetworkSupport");
+    }
+    needed
+}
+
+/// The constraints that no plugin here can honour.
 fn constraints(spec: &api::PodSpec) -> Vec<Constraint> {
     let mut found = Vec::new();
     let mut note = |is_set: bool, field, plugin| {
@@ -127,85 +181,11 @@ fn constraints(spec: &api::PodSpec) -> Vec<Constraint> {
             found.push(Constraint { field, plugin });
         }
     };
-    let filled = |list: Option<usize>| list.is_some_and(|n| n > 0);
+    let claims = spec.resource_claims.as_ref();
     note(
-        filled(spec.topology_spread_constraints.as_ref().map(Vec::len)),
-        "spec.topologySpreadConstraints",
-        "PodTopologySpread",
-    );
-    if let Some(affinity) = &spec.affinity {
-        let pods = affinity.pod_affinity.as_ref();
-        let anti = affinity.pod_anti_affinity.as_ref();
-        let required = |t: Option<&Vec<api::PodAffinityTerm>>| filled(t.map(Vec::len));
-        let preferred = |t: Option<&Vec<api::WeightedPodAffinityTerm>>| filled(t.map(Vec::len));
-        note(
-            pods.is_some_and(|a| {
-                required(
-                    a.required_during_scheduling_ignored_during_execution
-                        .as_ref(),
-                ) || preferred(
-                    a.preferred_during_scheduling_ignored_during_execution
-                        .as_ref(),
-                )
-            }),
-            "spec.affinity.podAffinity",
-            "InterPodAffinity",
-        );
-        note(
-            anti.is_some_and(|a| {
-                required(
-                    a.required_during_scheduling_ignored_during_execution
-                        .as_ref(),
-                ) || preferred(
-                    a.preferred_during_scheduling_ignored_during_execution
-                        .as_ref(),
-                )
-            }),
-            "spec.affinity.podAntiAffinity",
-            "InterPodAffinity",
-        );
-    }
-    let volumes = || spec.volumes.iter().flatten();
-    note(
-        volumes().any(|v| v.persistent_volume_claim.is_some()),
-        "spec.volumes[*].persistentVolumeClaim",
-        "VolumeBinding",
-    );
-    note(
-        volumes().any(|v| v.ephemeral.is_some()),
-        "spec.volumes[*].ephemeral",
-        "VolumeBinding",
-    );
-    note(
-        volumes().any(|v| {
-            v.gce_persistent_disk.is_some()
-                || v.aws_elastic_block_store.is_some()
-                || v.iscsi.is_some()
-                || v.rbd.is_some()
-        }),
-        "spec.volumes[*] (a disk that one node may hold)",
-        "VolumeRestrictions",
-    );
-    note(
-        volumes().any(|v| v.azure_disk.is_some() || v.cinder.is_some()),
-        "spec.volumes[*] (a disk that counts against the node's limit)",
-        "NodeVolumeLimits",
-    );
-    note(
-        filled(spec.resource_claims.as_ref().map(Vec::len)),
+        claims.is_some_and(|list| !list.is_empty()),
         "spec.resourceClaims",
         "DynamicResources",
-    );
-    let restarts = spec
-        .containers
-        .iter()
-        .chain(spec.init_containers.iter().flatten());
-    note(
-        restarts
-            .flat_map(|c| c.restart_policy_rules.iter().flatten())
-            .any(|rule| rule.action == "RestartAllContainers"),
-        "spec.containers[*].restartPolicyRules",
-        "NodeDeclaredFeatures",
     );
     found
 }
@@ -232,23 +212,24 @@ mod tests {
     }
 
     #[test]
-    fn notes_what_other_plugins_would_look_at() {
-        let s = spec(serde_json::json!({"containers":[],
-            "topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"DoNotSchedule"}],
-            "affinity":{"podAntiAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[
-                {"weight":1,"podAffinityTerm":{"topologyKey":"z"}}]},"podAffinity":{}},
-            "volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"x"}}],
-            "resourceClaims":[{"name":"r"}]}));
-        let plugins: Vec<_> = s.constraints.iter().map(|c| c.plugin).collect();
-        let expected = [
-            "PodTopologySpread",
-            "InterPodAffinity",
-            "VolumeBinding",
-            "DynamicResources",
-        ];
-        assert_eq!(plugins, expected);
+    fn notes_what_no_plugin_honours() {
+        let s = spec(serde_json::json!({"containers":[],"resourceClaims":[{"name":"r"}]}));
+        assert_eq!(s.constraints[0].plugin, "DynamicResources");
         let plain = serde_json::json!({"containers":[],"volumes":[{"name":"v","emptyDir":{}}]});
         assert!(spec(plain).constraints.is_empty());
+    }
+
+    #[test]
+    fn infers_features_of_the_kubelet() {
+        let s = spec(
+            serde_json::json!({"hostNetwork":true,"hostUsers":false,"containers":[{"name":"c",
+            "restartPolicyRules":[{"action":"RestartAllContainers"}]}]}),
+        );
+        let both = [
+            "RestartAllContainersOnContainerExits",
+            "UserNamespacesHostNetworkSupport",
+        ];
+        assert_eq!(s.needed_features, both);
     }
 
     #[test]

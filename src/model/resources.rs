@@ -111,6 +111,11 @@ impl Resources {
         self.combine(other, i64::saturating_add);
     }
 
+    /// Takes away what was added.
+    pub fn subtract(&mut self, other: &Self) {
+        self.combine(other, i64::saturating_sub);
+    }
+
     /// The larger of both, per resource.
     pub fn max(&mut self, other: &Self) {
         self.combine(other, Ord::max);
@@ -144,6 +149,12 @@ impl Resources {
 #[must_use]
 pub fn is_scalar(name: &str) -> bool {
     name.contains('/') || name.starts_with("hugepages-") || name.starts_with("attachable-volumes-")
+}
+
+/// Whether a resource is none of Kubernetes' own (`pkg/apis/core/v1/helper.IsExtendedResourceName`).
+#[must_use]
+pub fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as ApiLabelSel
 pub type Labels = BTreeMap<String, String>;
 
 /// What one requirement wants of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operator {
     /// One of these, and present.
     In(Vec<String>),
@@ -29,7 +29,7 @@ pub enum Operator {
 }
 
 /// One requirement on one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Requirement {
     /// The label's key, or the field's path.
     pub key: String,
@@ -91,7 +91,7 @@ impl Requirement {
 
 /// A compiled label selector. Empty, it matches everything; *absent* selectors match nothing and are
 /// the caller's `None`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct LabelSelector(Vec<Requirement>);
 
 impl LabelSelector {
@@ -119,6 +119,29 @@ impl LabelSelector {
                 .push(Requirement::new(&e.key, &e.operator, values).map_err(|p| (path(), p))?);
         }
         Ok(Self(requirements))
+    }
+
+    /// One that wants exactly these labels.
+    #[must_use]
+    pub fn of(labels: &Labels) -> Self {
+        let mut selector = Self::default();
+        for (key, value) in labels {
+            selector.require(key, value);
+        }
+        selector
+    }
+
+    /// Wants this label, too.
+    pub fn require(&mut self, key: &str, value: &str) {
+        self.0.push(Requirement {
+            key: key.to_owned(),
+            operator: Operator::In(vec![value.to_owned()]),
+        });
+    }
+
+    /// Wants what `other` wants, too.
+    pub fn and(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
     }
 
     /// Whether it selects everything.

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use super::Error;
 use super::names::{LEDGER_LABEL, NamespacedName, OwnerRef, WorkloadRef};
 use super::pod::controller_of;
+use super::selector::LabelSelector;
 
 /// A Deployment.
 #[derive(Debug, Clone)]
@@ -134,6 +135,8 @@ pub struct ReplicaSet {
     pub status_replicas: i32,
     /// `status.terminatingReplicas`.
     pub terminating_replicas: i32,
+    /// `spec.selector`.
+    pub selector: Arc<LabelSelector>,
     /// The message of the condition `ReplicaFailure` with reason `FailedCreate`, while it is `True`.
     pub failed_create: Option<String>,
 }
@@ -152,6 +155,12 @@ impl ReplicaSet {
             field: "metadata.uid".into(),
             problem: "is missing".into(),
         })?;
+        let selector = LabelSelector::from_api(&object.spec.selector);
+        let selector = selector.map_err(|(at, problem)| Error {
+            object: format!("replicaset {key}"),
+            field: format!("spec.selector{at}"),
+            problem,
+        })?;
         let failed_create = status.conditions.iter().flatten().find_map(|c| {
             (c.type_.as_deref() == Some("ReplicaFailure")
                 && c.status.as_deref() == Some("True")
@@ -168,6 +177,7 @@ impl ReplicaSet {
             replicas: object.spec.replicas.unwrap_or(1),
             status_replicas: status.replicas,
             terminating_replicas: status.terminating_replicas.unwrap_or_default(),
+            selector: Arc::new(selector),
             failed_create,
         })
     }

@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::binding::Bound;
 use super::cycle::{self, Choice, Failure};
 use super::diagnosis::{FitError, truncated};
-use super::framework::{CycleState, Events, Framework, Status};
+use super::framework::{CycleState, Framework, Status};
 use super::intents::Match;
 use super::metrics::Attempt;
 use super::plugins::action_intent::Target;
@@ -18,6 +18,7 @@ use super::ports::{CallError, PodEvent, ScheduledCondition};
 use super::queue::{Held, QueuedPod};
 use super::run::Scheduler;
 use super::unsupported::unsupported;
+use super::volumes::Promises;
 use crate::clock;
 use crate::cluster::Workload;
 use crate::store::{Claim, Intent, Refusal};
@@ -28,6 +29,7 @@ pub(super) struct InBinding {
     framework: Arc<Framework>,
     state: CycleState,
     node: String,
+    promises: Promises,
     started: Instant,
 }
 
@@ -45,7 +47,7 @@ impl Scheduler {
     pub(super) async fn batch(&mut self) {
         let mut ready = Vec::new();
         let mut controlled = false;
-        for mut pod in self.queue.pop(self.config.batch, clock::instant()) {
+        for mut pod in self.queue.pop(self.config.batch) {
             match self.workload_of(&pod.info) {
                 Workload::None => {}
                 Workload::Known(workload) => {
@@ -68,7 +70,7 @@ impl Scheduler {
             }
             self.catch_up();
             if !self.ports.leadership.leads() {
-                self.queue.put_back(pod);
+                self.queue.put_back(pod, clock::instant());
                 continue;
             }
             snapshot = self.attempt(pod, intents_known, snapshot.take());
@@ -95,6 +97,11 @@ impl Scheduler {
             self.queue.done(pod.uid());
             return None;
         };
+        if self.preempting.contains(pod.uid()) {
+            // Not twice: it is looked at again when its victims have been told.
+            self.queue.hold(pod, Held::Preempting);
+            return None;
+        }
         if pod.info.pod.deleted.is_some() {
             let note = format!("skip schedule deleting pod: {}", pod.info.pod.key);
             self.event(&pod, true, "FailedScheduling", "Scheduling", note);
@@ -129,8 +136,8 @@ impl Scheduler {
             });
         }
         let snapshot = self.cache.snapshot();
-        if let Some(status) = unsupported(&framework, &pod.info, &snapshot) {
-            self.not_supported(pod, &framework, intent.as_deref(), &status);
+        if let Some(status) = unsupported(&framework, &pod.info) {
+            self.not_supported(pod, intent.as_deref(), &status);
             return Some(snapshot);
         }
         match cycle::schedule(
@@ -140,7 +147,11 @@ impl Scheduler {
             &pod.info,
             &snapshot,
         ) {
-            Ok(choice) => self.place(pod, framework, state, &choice, started),
+            Ok(choice) => {
+                let took = clock::instant().duration_since(started);
+                self.metrics.algorithm(took.as_secs_f64());
+                self.place(pod, framework, state, &choice, started);
+            }
             Err(failure) => self.failed(pod, &framework, intent.as_deref(), failure, started),
         }
         Some(snapshot)
@@ -226,6 +237,8 @@ impl Scheduler {
             Ok((work, binding)) => {
                 self.queue.done(pod.uid());
                 let uid = pod.uid().to_owned();
+                let promises = Promises::new(&work, &node);
+                promises.make(&self.cache);
                 self.binding.insert(
                     uid,
                     InBinding {
@@ -233,10 +246,11 @@ impl Scheduler {
                         framework,
                         state,
                         node,
+                        promises,
                         started,
                     },
                 );
-                self.caller.bind(binding, work);
+                self.caller.bind(binding, work, &self.cache);
             }
             Err(status) => {
                 framework.unreserve(&state, &pod.info, &node);
@@ -253,6 +267,7 @@ impl Scheduler {
             framework,
             state,
             node,
+            promises,
             started,
         }) = self.binding.remove(uid)
         else {
@@ -268,15 +283,17 @@ impl Scheduler {
             self.metrics
                 .attempted(&profile, Attempt::Scheduled, seconds);
             let waited = now.duration_since(pod.first_attempt.unwrap_or(started));
-            self.metrics.bound(pod.attempts, waited.as_secs_f64());
+            self.metrics
+                .bound(pod.attempts, waited.as_secs_f64(), pod.flushed);
             return;
         }
         framework.unreserve(&state, &pod.info, &node);
+        promises.take_back(&self.cache);
         self.cache.forget(uid);
         // The forgetting is heard as room for others before this pod is queued again.
         let still_pending = matches!(self.cache.pod_info(uid), Some((_, None)));
         match bound {
-            Bound::NotLeading if still_pending => return self.queue.put_back(pod),
+            Bound::NotLeading if still_pending => return self.queue.put_back(pod, now),
             Bound::NotLeading => return,
             Bound::StoreAway(problem) => {
                 warn!(problem, pod = %pod.info.pod.key, "claiming an intent failed");
@@ -301,8 +318,19 @@ impl Scheduler {
                     message.clone(),
                 );
                 if matches!(error, CallError::Refused(_)) {
-                    self.condition(&mut pod, "SchedulerError", message);
+                    self.condition(&mut pod, "SchedulerError", message, None);
                 }
+            }
+            Bound::Volumes(problem) => {
+                let message = format!("running PreBind plugin \"VolumeBinding\": {problem}");
+                self.event(
+                    &pod,
+                    true,
+                    "FailedScheduling",
+                    "Scheduling",
+                    message.clone(),
+                );
+                self.condition(&mut pod, "SchedulerError", message, None);
             }
             Bound::Done => {}
         }
@@ -325,7 +353,7 @@ impl Scheduler {
         let now = clock::instant();
         let seconds = now.duration_since(started).as_secs_f64();
         let profile = &framework.scheduler_name;
-        let fit = match failure {
+        let mut fit = match failure {
             Failure::Error(status) => {
                 let message = format!("running {} plugin: {}", status.plugin, status.message());
                 self.event(
@@ -336,7 +364,7 @@ impl Scheduler {
                     message.clone(),
                 );
                 if intent.is_none() && !status.is_rejection() {
-                    self.condition(&mut pod, "SchedulerError", message);
+                    self.condition(&mut pod, "SchedulerError", message, None);
                 }
                 self.metrics.attempted(profile, Attempt::Error, seconds);
                 return self.queue.fail(pod, now);
@@ -363,24 +391,18 @@ impl Scheduler {
                 let (plugin, reasons) = why_not_there(intent, fit.as_deref(), &message);
                 self.refuse(&pod, intent, &plugin, reasons);
             }
-            None => self.condition(&mut pod, "Unschedulable", message),
+            None => {
+                let nomination = fit.as_mut().map(|e| std::mem::take(&mut e.nomination));
+                let nominated = self.nominate(&pod, nomination.unwrap_or_default());
+                self.condition(&mut pod, "Unschedulable", message, nominated);
+            }
         }
         let rejectors: BTreeSet<&'static str> = fit.map(|e| e.rejectors).unwrap_or_default();
-        let mut helped_by = Events::NODE_ADD | Events::TIMEOUT;
-        for plugin in &rejectors {
-            helped_by = helped_by | framework.events_of(plugin);
-        }
         self.queue
-            .reject(pod, rejectors.into_iter().collect(), helped_by, now);
+            .reject(pod, rejectors.into_iter().collect(), Vec::new(), now);
     }
 
-    fn not_supported(
-        &mut self,
-        pod: QueuedPod,
-        framework: &Framework,
-        intent: Option<&Intent>,
-        status: &Status,
-    ) {
+    fn not_supported(&mut self, pod: QueuedPod, intent: Option<&Intent>, status: &Status) {
         self.event(
             &pod,
             true,
@@ -391,9 +413,8 @@ impl Scheduler {
         if let Some(intent) = intent {
             self.refuse(&pod, intent, status.plugin, status.message());
         }
-        let helped_by = framework.events_of(status.plugin);
         self.queue
-            .reject(pod, vec![status.plugin], helped_by, clock::instant());
+            .reject(pod, vec![status.plugin], Vec::new(), clock::instant());
     }
 
     fn refuse(&self, pod: &QueuedPod, intent: &Intent, plugin: &str, message: String) {
@@ -408,9 +429,19 @@ impl Scheduler {
     }
 
     /// Patches the condition, if it is not the one that is there.
-    fn condition(&self, pod: &mut QueuedPod, reason: &str, message: String) {
+    /// `nominated`: what becomes of the nominated node, if anything.
+    fn condition(
+        &self,
+        pod: &mut QueuedPod,
+        reason: &str,
+        message: String,
+        nominated: Option<String>,
+    ) {
         let condition = (reason.to_owned(), message);
-        if pod.condition.as_ref() == Some(&condition) {
+        let said = nominated
+            .as_deref()
+            .is_none_or(|node| pod.info.spec.nominated_node.as_deref().unwrap_or_default() == node);
+        if said && pod.condition.as_ref() == Some(&condition) {
             return;
         }
         pod.condition = Some(condition.clone());
@@ -418,13 +449,13 @@ impl Scheduler {
         let patch = ScheduledCondition {
             reason,
             message,
-            nominated_node: None,
+            nominated_node: nominated,
         };
         self.caller
             .patch(pod.info.pod.key.clone(), pod.uid().to_owned(), patch);
     }
 
-    fn event(
+    pub(super) fn event(
         &self,
         pod: &QueuedPod,
         warning: bool,

@@ -12,8 +12,11 @@ use tracing::{debug, warn};
 use super::framework::plugin::PreBindWork;
 use super::ports::{
     Binder, Binding, CallError, EventSink, Leadership, OwnerLookup, PodStatus, ScheduledCondition,
+    Victims, Volumes,
 };
+use super::volumes;
 use crate::clock;
+use crate::cluster::{Cache, PodInfo};
 use crate::model::{NamespacedName, OwnerRef};
 use crate::store::{Claim, Refusal, Store};
 
@@ -33,6 +36,10 @@ pub struct Ports {
     pub owners: Arc<dyn OwnerLookup>,
     /// Says whether we may act.
     pub leadership: Arc<dyn Leadership>,
+    /// Makes room.
+    pub victims: Arc<dyn Victims>,
+    /// Binds volumes to claims.
+    pub volumes: Arc<dyn Volumes>,
 }
 
 /// How a binding ended.
@@ -45,6 +52,8 @@ pub(super) enum Bound {
     StoreAway(String),
     /// The lease is not ours; nothing was bound.
     NotLeading,
+    /// The pod's volumes were not bound, so that the pod was not.
+    Volumes(String),
     Failed(CallError),
 }
 
@@ -68,6 +77,11 @@ pub(super) enum Outcome {
     },
     /// The store answers again, or still not.
     Store(bool),
+    /// All victims of the pod of this uid were told to go, or could not be told.
+    Displaced {
+        uid: String,
+        failed: bool,
+    },
 }
 
 /// Starts the calls.
@@ -99,10 +113,17 @@ impl Caller {
     }
 
     /// Claims what has to be claimed, then binds, if we still lead.
-    pub(super) fn bind(&self, binding: Binding, work: PreBindWork) {
+    pub(super) fn bind(&self, binding: Binding, work: PreBindWork, cache: &Arc<Cache>) {
         let (ports, store) = (self.ports.clone(), self.store.clone());
         let (binds, outcomes) = (self.binds.clone(), self.outcomes.clone());
+        let cache = cache.clone();
         self.tasks.spawn(async move {
+            // They may take minutes: before the place among the binds under way.
+            if let Err(bound) = volumes::bind(&ports, &cache, &binding, &work).await {
+                let uid = binding.uid;
+                let _ = outcomes.send(Outcome::Bound { uid, bound });
+                return;
+            }
             // The semaphore is never closed.
             let _permit = binds.acquire().await;
             let bound = carry_out(&ports, &*store, &binding, &work).await;
@@ -158,6 +179,29 @@ impl Caller {
                 Ok(Err(error)) => warn!(%error, intent, "recording a refusal failed"),
                 Err(error) => warn!(%error, intent, "recording a refusal failed"),
             }
+        });
+    }
+
+    /// Tells the victims of a pod to go.
+    pub(super) fn displace(&self, uid: String, victims: Vec<Arc<PodInfo>>, why: String) {
+        let (ports, patches) = (self.ports.clone(), self.patches.clone());
+        let outcomes = self.outcomes.clone();
+        self.tasks.spawn(async move {
+            let mut failed = false;
+            for victim in &victims {
+                let _permit = patches.acquire().await;
+                if !ports.leadership.leads() {
+                    failed = true;
+                    break;
+                }
+                let key = &victim.pod.key;
+                if let Err(error) = ports.victims.displace(key, victim.uid(), &why).await {
+                    warn!(%error, victim = %key, "a pod could not be preempted");
+                    failed = true;
+                    break;
+                }
+            }
+            let _ = outcomes.send(Outcome::Displaced { uid, failed });
         });
     }
 

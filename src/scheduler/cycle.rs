@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::diagnosis::FitError;
+use super::diagnosis::{FitError, Nominate};
+use super::framework::plugin::PostFilterContext;
 use super::framework::runtime::not_satisfied;
 use super::framework::{Code, CycleState, Framework, Status};
+use super::plugins::action_intent::Target;
 use crate::cluster::{NodeInfo, PodInfo, Snapshot};
 
 /// What carries over from one cycle to the next.
@@ -75,10 +77,12 @@ pub fn schedule(
     let count = feasible.len();
     let node = match count {
         0 => {
-            let mut error = error;
-            if let Err(reasons) = framework.post_filter(state, pod, &error.rejected) {
-                error.post_filter = reasons.join(", ");
+            // A pod whose place an action has chosen displaces nobody.
+            if state.get::<Target>().is_some() {
+                return Err(Failure::Fit(Box::new(error)));
             }
+            let random = search.rng.random();
+            let error = after_filter(framework, state, pod, snapshot, error, random);
             return Err(Failure::Fit(Box::new(error)));
         }
         1 => feasible.remove(0),
@@ -97,6 +101,35 @@ pub fn schedule(
         evaluated,
         feasible: count,
     })
+}
+
+/// PostFilter, for a pod that fits nowhere.
+pub(super) fn after_filter(
+    framework: &Framework,
+    state: &CycleState,
+    pod: &PodInfo,
+    snapshot: &Snapshot,
+    mut error: FitError,
+    random: u32,
+) -> FitError {
+    let context = PostFilterContext {
+        framework,
+        state,
+        pod,
+        snapshot,
+        error: &error,
+        random,
+    };
+    match framework.post_filter(&context) {
+        Ok(nomination) => error.nomination = Nominate::Node(nomination),
+        Err((reasons, clear)) => {
+            error.post_filter = reasons.join(", ");
+            if clear {
+                error.nomination = Nominate::Clear;
+            }
+        }
+    }
+    error
 }
 
 type Found = (Vec<Arc<NodeInfo>>, FitError);
@@ -139,7 +172,9 @@ fn find(
         && names
             .as_ref()
             .is_none_or(|names| names.contains(node.name()))
-        && framework.filter(state, pod, node).is_ok()
+        && framework
+            .filter_beside_nominated(state, pod, node, snapshot)
+            .is_ok()
     {
         return Ok((vec![node.clone()], error));
     }
@@ -147,7 +182,7 @@ fn find(
     match &names {
         Some(names) => {
             for node in names.iter().filter_map(|name| snapshot.node(name)) {
-                match framework.filter(state, pod, node) {
+                match framework.filter_beside_nominated(state, pod, node, snapshot) {
                     Ok(()) => feasible.push(node.clone()),
                     Err(status) => reject(node, status)?,
                 }
@@ -170,7 +205,7 @@ fn find(
                     break;
                 }
                 let node = &snapshot.nodes[(start + i) % all];
-                match framework.filter(state, pod, node) {
+                match framework.filter_beside_nominated(state, pod, node, snapshot) {
                     Ok(()) => feasible.push(node.clone()),
                     Err(status) => reject(node, status)?,
                 }
@@ -190,7 +225,6 @@ mod tests {
     use super::*;
     use crate::scheduler::framework::Profile;
     use crate::scheduler::intents::IntentBook;
-    use crate::scheduler::plugins::action_intent::Target;
     use crate::scheduler::plugins::{registry, testing};
 
     fn framework() -> Framework {
@@ -259,7 +293,9 @@ mod tests {
         };
         assert_eq!(
             error.message(),
-            "0/3 nodes are available: 2 Insufficient cpu, 3 Insufficient memory."
+            "0/3 nodes are available: 2 Insufficient cpu, 3 Insufficient memory. \
+             no new claims to deallocate, preemption: \
+             0/3 nodes are available: 3 Preemption is not helpful for scheduling."
         );
         assert!(error.rejectors.contains("NodeResourcesFit"));
     }

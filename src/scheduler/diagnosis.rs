@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::framework::Status;
+use super::framework::plugin::Nomination;
 
 /// Events keep so many bytes of a note.
 const MAX_NOTE: usize = 1024;
@@ -21,11 +22,31 @@ pub struct FitError {
     pub pre_filter: Option<String>,
     /// What PostFilter said.
     pub post_filter: String,
+    /// What PostFilter wants done.
+    pub nomination: Nominate,
     /// Whom an event must help.
     pub rejectors: BTreeSet<&'static str>,
 }
 
+/// What becomes of the pod's nominated node.
+#[derive(Debug, Clone, Default)]
+pub enum Nominate {
+    /// It stays as it is.
+    #[default]
+    Leave,
+    /// It is void.
+    Clear,
+    /// It is this one, as soon as the victims are gone.
+    Node(Nomination),
+}
+
 impl FitError {
+    /// Why this node does not fit, as far as it was looked at.
+    #[must_use]
+    pub fn status(&self, node: &str) -> Option<&Status> {
+        self.rejected.get(node).or(self.absent.as_ref())
+    }
+
     /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
     #[must_use]
     pub fn message(&self) -> String {

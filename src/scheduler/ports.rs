@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use crate::model::storage::{Claim, Volume};
 use crate::model::{NamespacedName, OwnerRef};
 
 /// A decision to carry out.
@@ -102,6 +103,24 @@ pub trait OwnerLookup: Send + Sync {
         key: &NamespacedName,
         uid: &str,
     ) -> Result<Option<Option<OwnerRef>>, CallError>;
+}
+
+/// Makes room: pods that have to go for a pod of higher priority.
+#[async_trait]
+pub trait Victims: Send + Sync {
+    /// Says in the pod's condition `DisruptionTarget` why, then deletes it, if it is still the one of this
+    /// uid. A pod that is gone or going is no error.
+    async fn displace(&self, pod: &NamespacedName, uid: &str, why: &str) -> Result<(), CallError>;
+}
+
+/// Binds volumes to claims.
+#[async_trait]
+pub trait Volumes: Send + Sync {
+    /// Makes the volume, at the version that was decided on, the claim's.
+    async fn bind(&self, volume: &Volume, claim: &Claim) -> Result<(), CallError>;
+
+    /// Asks for a volume that this node can reach, for the claim at the version that was decided on.
+    async fn provision(&self, claim: &Claim, node: &str) -> Result<(), CallError>;
 }
 
 /// Whether this process may act as the scheduler now.

@@ -1,7 +1,7 @@
 //! The scheduler's one loop: takes in what happened, decides pod after pod, and takes in how the calls to
 //! the world ended. Everything it owns is touched by this task alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,17 +19,20 @@ use super::cycle::Search;
 use super::framework::runtime::Error;
 use super::framework::{Events, Framework};
 use super::intents::IntentBook;
-use super::metrics::Metrics;
+use super::metrics::{CacheSize, Metrics};
 use super::plugins::registry_with;
+use super::queue::policy::Profiles;
 use super::queue::{Held, Queue};
 use crate::clock;
 use crate::cluster::cache::workload_ref;
 use crate::cluster::{Cache, Change, PodInfo, Workload};
-use crate::model::{Node, OwnerRef};
+use crate::model::OwnerRef;
 use crate::store::Store;
 
 /// How often leadership, backoffs and slow ticks are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How often the cache is counted, for the metrics.
+const CENSUS: Duration = Duration::from_secs(5);
 /// How long a pod waits for the watch to bring its owner before the API server is asked.
 const OWNER_PATIENCE: Duration = Duration::from_millis(500);
 /// How long until the API server is asked again about the same owner.
@@ -49,6 +52,8 @@ pub struct Scheduler {
     pub(super) ports: Ports,
     /// Pods whose binding is under way.
     pub(super) binding: HashMap<String, InBinding>,
+    /// Pods whose victims are being told to go.
+    pub(super) preempting: HashSet<String>,
     /// Whether the intents could be read last time.
     pub(super) store_is_there: bool,
     changes: mpsc::UnboundedReceiver<Change>,
@@ -59,6 +64,7 @@ pub struct Scheduler {
     asked: HashMap<String, Instant>,
     last_refresh: Instant,
     last_tick: Instant,
+    last_census: Instant,
 }
 
 impl Scheduler {
@@ -75,22 +81,20 @@ impl Scheduler {
     ) -> Result<Self, Error> {
         let intents = Arc::new(IntentBook::default());
         let mut frameworks = HashMap::new();
+        let names = config.profiles.iter().map(|p| p.scheduler_name.clone());
+        let names: Vec<String> = names.collect();
         for profile in &config.profiles {
             let plugins = registry_with(intents.clone(), &profile.args);
-            let framework = Arc::new(Framework::new(profile, &plugins)?);
+            let framework = Framework::new(profile, &plugins)?.beside(names.clone());
             let name = profile.scheduler_name.clone();
-            if frameworks.insert(name.clone(), framework).is_some() {
+            if frameworks
+                .insert(name.clone(), Arc::new(framework))
+                .is_some()
+            {
                 return Err(Error::Duplicate(name));
             }
         }
-        // The queue sort is the same in all profiles.
-        let first = frameworks.values().next().cloned();
-        let order = Box::new(move |a: &_, b: &_| {
-            first
-                .as_ref()
-                .and_then(|f| f.queue_sort())
-                .is_some_and(|sort| sort.less(a, b))
-        });
+        let policy = Arc::new(Profiles::new(frameworks.clone()));
         let (tx, outcomes) = mpsc::unbounded_channel();
         let caller = Caller::new(
             ports.clone(),
@@ -101,7 +105,7 @@ impl Scheduler {
         );
         let now = clock::instant();
         Ok(Self {
-            queue: Queue::new(order, config.backoff, now),
+            queue: Queue::new(policy, config.backoff, now),
             search: Search {
                 next_start: 0,
                 rng: StdRng::seed_from_u64(config.seed),
@@ -117,12 +121,14 @@ impl Scheduler {
             caller,
             ports,
             binding: HashMap::new(),
+            preempting: HashSet::new(),
             store_is_there: true,
             outcomes,
             owners: HashMap::new(),
             asked: HashMap::new(),
             last_refresh: now,
             last_tick: now,
+            last_census: now,
         })
     }
 
@@ -190,6 +196,19 @@ impl Scheduler {
         self.metrics.malformed(self.cache.malformed());
         self.metrics.pending(self.queue.pending());
         self.metrics.incoming(&self.queue.take_incoming());
+        self.metrics.hints(&self.queue.take_hint_times());
+        self.metrics.unschedulable(self.queue.blamed());
+        self.metrics.in_flight(self.queue.in_flight_events());
+        self.metrics.bindings(self.binding.len());
+        if now.duration_since(self.last_census) >= CENSUS {
+            self.last_census = now;
+            let (nodes, pods) = self.cache.size();
+            self.metrics.cache(CacheSize {
+                nodes,
+                pods,
+                assumed: self.binding.len(),
+            });
+        }
         if !self.may_act() {
             return;
         }
@@ -212,11 +231,12 @@ impl Scheduler {
         let problem = match clock::timeout(STORE_TIMEOUT, call).await {
             Ok(Ok(delta)) => {
                 let affected = self.intents.apply(delta);
-                self.queue.activate_workloads(&affected);
+                self.queue.activate_workloads(&affected, self.last_refresh);
                 if !self.store_is_there {
                     info!("the store of the intents answers again");
                     self.store_is_there = true;
-                    self.queue.release(|_, why| *why == Held::Store);
+                    let now = self.last_refresh;
+                    self.queue.release(now, |_, why| *why == Held::Store);
                 }
                 return true;
             }
@@ -273,48 +293,82 @@ impl Scheduler {
     }
 
     fn take_in(&mut self, change: Change) {
-        let now = clock::instant();
+        let started = clock::instant();
+        let kind = Events::of(&change);
+        self.take_in_at(change, started);
+        if kind != Events::NONE {
+            let took = clock::instant().duration_since(started);
+            self.metrics.event_handled(kind, took.as_secs_f64());
+        }
+    }
+
+    fn take_in_at(&mut self, change: Change, now: Instant) {
         match change {
-            Change::Pending { old, new } => self.pending(old.as_deref(), new, now),
-            Change::NoLongerPending(pod) => self.queue.remove(pod.uid()),
-            Change::Assigned(_) => self.queue.event(Events::POD_ASSIGNED, now),
-            Change::AssignedChanged { old, new } => {
-                if old.spec.requests != new.spec.requests || old.pod.labels != new.pod.labels {
-                    self.queue.event(Events::POD_CHANGED, now);
+            Change::Pending { old, new } => self.pending(old.as_ref(), new, now),
+            Change::NoLongerPending(ref pod) => {
+                self.queue.remove(pod.uid());
+                // On a node now, most often: then its room is taken.
+                if self.cache.pod_info(pod.uid()).is_none() {
+                    self.nomination_gone(pod, now);
                 }
             }
-            Change::AssignedGone(_) => self.queue.event(Events::POD_GONE, now),
-            Change::NodeAdded(_) => self.queue.event(Events::NODE_ADD, now),
-            Change::NodeChanged { old, new } => {
-                for event in node_events(&old, &new) {
-                    self.queue.event(event, now);
+            Change::Assigned(_) => self.queue.event(Events::POD_ASSIGNED, &change, now),
+            Change::AssignedChanged { ref old, ref new } => {
+                for event in Events::of_assigned(old, new) {
+                    self.queue.event(event, &change, now);
                 }
             }
-            Change::NodeGone(_) => {}
+            Change::AssignedGone(_) => self.queue.event(Events::POD_GONE, &change, now),
+            Change::NodeAdded(_) => self.queue.event(Events::NODE_ADD, &change, now),
+            Change::NodeChanged { ref old, ref new } => {
+                for event in Events::of_node(old, new) {
+                    self.queue.event(event, &change, now);
+                }
+            }
+            Change::NodeGone(_) => self.queue.event(Events::NODE_DELETE, &change, now),
+            Change::Object { .. } => self.queue.event(Events::OBJECT, &change, now),
             Change::ReplicaSet(uid) => {
                 self.owners.remove(&uid);
-                self.queue
-                    .release(|_, why| matches!(why, Held::Owner(owner) if *owner == uid));
+                self.queue.release(
+                    now,
+                    |_, why| matches!(why, Held::Owner(owner) if *owner == uid),
+                );
             }
         }
     }
 
-    fn pending(&mut self, old: Option<&PodInfo>, new: Arc<PodInfo>, now: Instant) {
-        let Some(framework) = self.frameworks.get(&new.pod.scheduler_name) else {
+    fn pending(&mut self, old: Option<&Arc<PodInfo>>, new: Arc<PodInfo>, now: Instant) {
+        if !self.frameworks.contains_key(&new.pod.scheduler_name) {
             return;
-        };
+        }
         let ours = &self.config.namespaces;
         if !ours.is_empty() && !ours.contains(&new.pod.key.namespace) {
             return;
         }
         if let Some(binding) = self.binding.get_mut(new.uid()) {
             binding.pod.info = new;
-        } else if old.is_some_and(|old| !concerns_placement(old, &new)) {
-            self.queue.refresh(&new);
-        } else {
-            let gated = framework.pre_enqueue(&new).is_err();
-            self.queue.put(new, gated, now);
+            return;
         }
+        let nominated = &new.spec.nominated_node;
+        let former = old
+            .filter(|old| old.spec.nominated_node != *nominated)
+            .cloned();
+        self.queue.put(old, new, now);
+        if let Some(former) = former {
+            self.nomination_gone(&former, now);
+        }
+    }
+
+    /// Room that was kept for a nominated pod is there for pods of no higher priority.
+    fn nomination_gone(&mut self, former: &Arc<PodInfo>, now: Instant) {
+        if former.spec.nominated_node.is_none() {
+            return;
+        }
+        let change = Change::AssignedGone(Arc::clone(former));
+        let priority = former.spec.priority;
+        self.queue.event_for(Events::POD_GONE, &change, now, |pod| {
+            pod.info.spec.priority <= priority
+        });
     }
 
     fn take_out(&mut self, outcome: Outcome) {
@@ -334,14 +388,17 @@ impl Scheduler {
                     self.owners.clear();
                 }
                 self.owners.insert(uid.clone(), answer);
-                self.queue
-                    .release(|_, why| matches!(why, Held::Owner(owner) if *owner == uid));
+                self.queue.release(
+                    now,
+                    |_, why| matches!(why, Held::Owner(owner) if *owner == uid),
+                );
             }
+            Outcome::Displaced { uid, failed } => self.displaced(&uid, failed, now),
             Outcome::Owner { answer: None, .. } | Outcome::Store(false) => {}
             Outcome::Store(true) => {
                 // The pods held for it read the intents anew before they are decided.
                 self.store_is_there = true;
-                self.queue.release(|_, why| *why == Held::Store);
+                self.queue.release(now, |_, why| *why == Held::Store);
             }
         }
     }
@@ -353,35 +410,6 @@ async fn changed(receiver: &mut Option<watch::Receiver<u64>>) -> bool {
         Some(receiver) => receiver.changed().await.is_ok(),
         None => std::future::pending().await,
     }
-}
-
-/// What of a pod's change could alter the scheduler's mind; its status and our own condition could not.
-fn concerns_placement(old: &PodInfo, new: &PodInfo) -> bool {
-    let (a, b) = (&old.spec, &new.spec);
-    old.pod.labels != new.pod.labels
-        || old.pod.controller != new.pod.controller
-        || old.problem != new.problem
-        || a.gates != b.gates
-        || a.tolerations != b.tolerations
-        || a.requests != b.requests
-        || a.node_affinity != b.node_affinity
-        || a.priority != b.priority
-        || a.constraints != b.constraints
-        || a.nominated_node != b.nominated_node
-}
-
-fn node_events(old: &Node, new: &Node) -> Vec<Events> {
-    let mut events = Vec::new();
-    if old.allocatable != new.allocatable {
-        events.push(Events::NODE_ALLOCATABLE);
-    }
-    if old.labels != new.labels {
-        events.push(Events::NODE_LABEL);
-    }
-    if old.taints != new.taints || old.unschedulable != new.unschedulable {
-        events.push(Events::NODE_TAINT);
-    }
-    events
 }
 
 #[cfg(test)]

@@ -63,10 +63,6 @@ fn without_pods(snapshot: &Snapshot, without: &[String]) -> Snapshot {
             *node = Arc::new(crate::cluster::NodeInfo::new(node.node.clone(), stay));
         }
     }
-    if world.repelling.iter().any(|(p, _)| leaves(p)) {
-        let stay = world.repelling.iter().filter(|(p, _)| !leaves(p)).cloned();
-        world.repelling = Arc::new(stay.collect());
-    }
     world
 }
 
@@ -76,7 +72,7 @@ fn verdict(
     pod: &PodInfo,
     node: &str,
 ) -> Result<(), Status> {
-    if let Some(status) = unsupported(framework, pod, world) {
+    if let Some(status) = unsupported(framework, pod) {
         return Err(status);
     }
     let Some(row) = world.node(node) else {
@@ -93,11 +89,6 @@ fn verdict(
 }
 
 fn place(world: &mut Snapshot, pod: Arc<PodInfo>, node: &str) {
-    if !pod.spec.anti_affinity.is_empty() {
-        let mut repelling = (*world.repelling).clone();
-        repelling.push((pod.clone(), crate::model::resources::intern(node)));
-        world.repelling = Arc::new(repelling);
-    }
     if let Some(at) = world.index.get(node).copied() {
         Arc::make_mut(&mut world.nodes[at]).add(pod);
     }

@@ -71,6 +71,9 @@ pub enum Error {
     Unfit(String),
 }
 
+/// How many ended actions [`Store::prune`] forgets at a time.
+pub const PRUNED_AT_ONCE: usize = 500;
+
 /// A store's answer.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -158,6 +161,11 @@ pub trait Store: Send + Sync {
     /// A record in a final state is let go, leaves the set of unfinished actions, and takes its intents
     /// and locks with it; it is never changed again ([`Error::Stale`]).
     async fn save(&self, record: &ActionRecord, events: &[NewEvent]) -> Result<u64>;
+
+    /// Forgets ended actions: those that ended longer than `age` ago, and the ones that ended first beyond the
+    /// newest `most`. At most some hundreds at a time: answers how many, to be asked again. Idempotency keys stay
+    /// for as long as they were promised; events have a bound of their own.
+    async fn prune(&self, age: Duration, most: usize) -> Result<usize>;
 
     /// Queues `holder` for the lock (once) and answers whether it holds it now. Locks belong to
     /// actions, not to processes: they survive a crash and are let go by [`Store::unlock`], or by the

@@ -12,6 +12,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use crate::support::account;
+use crate::support::audit;
 use crate::support::kubectl::{Kubectl, Output};
 use crate::support::process::Wam;
 use crate::support::redis::Redis;
@@ -77,7 +79,11 @@ impl Ground {
         args.extend(["--start-latency", "100ms", "--stop-latency", "200ms"]);
         let kubelets = Wam::start(&args, &[]);
         let url = redis.url();
-        let mut args = vec!["serve", "--kubeconfig", path, "--redis", &url];
+        // With the rights that the deployment grants, and under its policy.
+        let own = account::restricted(&kubeconfig);
+        let own = own.to_str().expect("text");
+        let mut args = vec!["serve", "--kubeconfig", own, "--redis", &url];
+        args.extend(account::LEASE);
         args.extend([
             "--listen",
             "127.0.0.1:0",
@@ -128,6 +134,9 @@ impl Ground {
     pub fn stop(mut self) {
         for process in self.processes.drain(..) {
             assert!(process.stop(), "it shuts down cleanly");
+        }
+        if let Some(testbed) = &self.testbed {
+            audit::nothing_forbidden(&testbed.audit_log(), "default", account::NAME);
         }
     }
 }

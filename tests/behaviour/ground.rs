@@ -8,6 +8,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use wam::sandbox::{Cluster, ClusterOptions};
 
 use crate::support;
+use crate::support::account;
+use crate::support::kubectl::kubectl;
 use crate::support::testbed::Testbed;
 
 /// An API server.
@@ -31,6 +33,37 @@ impl Ground {
                     .map(|testbed| testbed.kubeconfig().to_owned()),
             },
         }
+    }
+
+    /// The kubeconfig with which our own client module asks: on the testbed, of an account with the rights that the
+    /// deployment grants, and those of the election in every namespace, since each test has a lease of its own. The
+    /// sandbox enforces no rights, and somebody's own cluster is left as it is.
+    pub(crate) fn own(self, admin: &Path) -> PathBuf {
+        static OWN: OnceLock<PathBuf> = OnceLock::new();
+        if self == Self::Sandbox || std::env::var_os("WAM_TEST_KUBECONFIG").is_some() {
+            return admin.to_owned();
+        }
+        let make = || {
+            let own = account::restricted(admin);
+            let subject = format!("--serviceaccount=default:{}", account::NAME);
+            let role = [
+                "create",
+                "clusterrole",
+                "lease",
+                "--resource=leases.coordination.k8s.io",
+            ];
+            let bind = [
+                "create",
+                "clusterrolebinding",
+                "lease",
+                "--clusterrole=lease",
+            ];
+            for (args, last) in [(role, "--verb=create,get,update"), (bind, subject.as_str())] {
+                kubectl(admin, &[&args[..], &[last]].concat()).expect("made");
+            }
+            own
+        };
+        OWN.get_or_init(make).clone()
     }
 
     /// A client that repeats nothing by itself.

@@ -178,6 +178,9 @@ impl Store for StubStore {
     async fn save(&self, _: &ActionRecord, _: &[NewEvent]) -> Result<u64> {
         self.nothing()
     }
+    async fn prune(&self, _: Duration, _: usize) -> Result<usize> {
+        self.nothing()
+    }
     async fn lock(&self, _: &str, _: LockMode, _: &str) -> Result<bool> {
         self.nothing()
     }
@@ -258,6 +261,7 @@ impl Api {
                 async move { store.ping().await.map_err(|error| error.to_string()) }
             })]),
             registry: Arc::new(registry),
+            scheduler: None,
             metrics,
             shutdown: shutdown.clone(),
         });

@@ -6,8 +6,8 @@
 //! | apiVersion: v1                        what the step before reads from its standard input
 //! ? get deploy web -o name => text        waits until kubectl prints just this
 //! POD = get pods -o name                  keeps what kubectl prints; $POD in later lines stands for it
-//! & get cm -w => 3                        starts a step that goes on until it has printed three lines
-//! & end                                   waits for that, ends it, and its answer is compared
+//! & get cm -w => 3                        starts a step that goes on, and waits for its first line
+//! & end                                   waits until it has printed three, ends it, and compares them
 //! ```
 //!
 //! Words are split at blanks; single and double quotes hold words together.

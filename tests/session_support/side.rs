@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 use wam::app::{App, Settings};
 use wam::kube::{ClientOptions, Clients, Metrics, Source};
@@ -147,6 +147,7 @@ async fn scheduler(kubeconfig: &Path) -> App {
         scheduling: wam::scheduler::Configuration::for_scheduler("default-scheduler"),
         identity: "default-scheduler".to_owned(),
         executor_lease: Duration::from_secs(10),
+        action_retention: wam::actions::DEFAULT_RETENTION,
         seed: 0,
     };
     let store = Arc::new(wam::store::memory::MemoryStore::new());
@@ -162,6 +163,8 @@ struct Started {
     name: String,
     place: String,
     child: Child,
+    reader: BufReader<ChildStdout>,
+    text: String,
     lines: usize,
 }
 
@@ -205,19 +208,26 @@ impl Session {
             Line::Start { args, lines } => {
                 let name = self.name(args);
                 let words = self.words(args);
-                let child = self.command(&words).spawn().expect("kubectl starts");
-                self.started = Some(Started {
+                let mut child = self.command(&words).spawn().expect("kubectl starts");
+                let stdout = child.stdout.take().expect("stdout is piped");
+                let mut started = Started {
                     name,
                     place,
                     child,
+                    reader: BufReader::new(stdout),
+                    text: String::new(),
                     lines: *lines,
-                });
+                };
+                // What is done from here on, it sees.
+                started.read(1).await;
+                self.started = Some(started);
                 None
             }
             Line::End => {
-                let started = self.started.take().expect("something was started");
-                let out = printed(started.child, started.lines).await;
-                Some(self.answer(started.name, started.place, "", &out, ""))
+                let mut started = self.started.take().expect("something was started");
+                started.read(started.lines).await;
+                let said = ended(started.child).await;
+                Some(self.answer(started.name, started.place, "", &started.text, &said))
             }
         }
     }
@@ -337,27 +347,31 @@ fn code(status: ExitStatus) -> String {
         .map_or_else(|| "by a signal".to_owned(), |code| code.to_string())
 }
 
-/// Waits until a command has printed so many lines, and ends it.
-async fn printed(mut child: Child, lines: usize) -> String {
-    let mut reader = BufReader::new(child.stdout.take().expect("stdout is piped"));
-    let mut text = String::new();
-    let read = async {
-        for _ in 0..lines {
-            if !matches!(reader.read_line(&mut text).await, Ok(1..)) {
-                break;
+impl Started {
+    /// Waits until so many lines have come, those that came before included.
+    async fn read(&mut self, lines: usize) {
+        let (reader, text) = (&mut self.reader, &mut self.text);
+        let read = async {
+            while text.lines().count() < lines {
+                if !matches!(reader.read_line(text).await, Ok(1..)) {
+                    break;
+                }
             }
+        };
+        if tokio::time::timeout(PATIENCE, read).await.is_err() {
+            self.text.push_str("(and no more)\n");
         }
-    };
-    if tokio::time::timeout(PATIENCE, read).await.is_err() {
-        text.push_str("(and no more)\n");
     }
+}
+
+/// Ends a command, and returns what it complained of.
+async fn ended(mut child: Child) -> String {
     let _ = child.kill().await;
+    let mut said = String::new();
     if let Some(mut stderr) = child.stderr.take() {
-        let mut said = String::new();
         let _ = stderr.read_to_string(&mut said).await;
-        text.push_str(&said);
     }
-    text
+    said
 }
 
 /// The order of an object's fields means nothing in JSON, so a raw answer is brought into one.

@@ -7,6 +7,8 @@
 // Clippy's exemption for tests does not reach their helper functions.
 #![allow(clippy::unwrap_used)]
 
+pub mod account;
+pub mod audit;
 pub mod kubectl;
 pub mod process;
 pub mod redis;

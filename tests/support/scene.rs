@@ -86,7 +86,7 @@ impl Scene {
         ];
         args.extend(["--kubeconfig", &path]);
         args.extend(more);
-        let mut sandbox = Wam::start(&args, &[]);
+        let mut sandbox = Wam::start(&args, &[("WAM_LOG", "warn")]);
         sandbox.line("Ctrl-C ends it");
         Ok(Self {
             sandbox,
@@ -103,7 +103,7 @@ impl Scene {
         let mut args = vec!["serve", "--kubeconfig", path, "--redis", &url];
         args.extend(["--listen", "127.0.0.1:0"]);
         args.extend(more);
-        let mut server = Wam::start(&args, &[("WAM_LOG", "error")]);
+        let mut server = Wam::start(&args, &[("WAM_LOG", "error,kube_client=off")]);
         let rpc = server.word("serving JSON-RPC on", "http://");
         let caller = Caller::new(&format!("http://{}", rpc.trim_end_matches("/rpc")));
         (server, caller)

@@ -66,6 +66,15 @@ has the release's plain name, and its component says "manager".
 {{- toJson $all -}}
 {{- end -}}
 
+{{/* The names by which pods choose this release's scheduler, for people. */}}
+{{- define "wam.schedulerNames" -}}
+{{- $names := list -}}
+{{- range get .Values.schedulerConfiguration "profiles" | default list -}}
+{{- $names = append $names (get . "schedulerName" | default "default-scheduler") -}}
+{{- end -}}
+{{- $names | default (list .Values.schedulerName) | join "` or `schedulerName: " -}}
+{{- end -}}
+
 {{/* Where Redis is, as JSON: {"host", "port", "secret", "key"}. */}}
 {{- define "wam.redis" -}}
 {{- if .Values.redis.enabled -}}

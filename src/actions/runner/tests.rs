@@ -77,9 +77,8 @@ async fn an_action_whose_task_died_is_taken_again_when_its_lease_has_run_out() {
     *cluster.panics.lock().unwrap() = true;
     let (id, parts) = stored(&cluster, |record| record.steps.clear()).await;
     let settings = Settings {
-        owner: "test".into(),
         lease: Duration::from_millis(300),
-        concurrency: 4,
+        ..Settings::new("test")
     };
     let shutdown = CancellationToken::new();
     let store = Arc::clone(&parts.store);

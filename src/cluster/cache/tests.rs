@@ -243,7 +243,6 @@ proptest! {
         let snapshot = cache.snapshot();
         prop_assert_eq!(snapshot.nodes.len(), model.nodes.len());
         prop_assert_eq!(snapshot.index.len(), model.nodes.len());
-        let mut repelling = 0;
         for (name, zone) in &model.nodes {
             let row = snapshot.node(name).expect("the node is in the snapshot");
             let mut got: Vec<String> = row.pods.iter().map(|p| p.uid().to_owned()).collect();
@@ -254,7 +253,6 @@ proptest! {
             let expected: Vec<String> =
                 model.pods.iter().filter(|(_, p)| on(p)).map(|(u, _)| u.clone()).collect();
             prop_assert_eq!(&got, &expected);
-            repelling += expected.len();
             let scratch = NodeInfo::new(row.node.clone(), row.pods.iter().cloned());
             prop_assert_eq!(&row.requested, &scratch.requested);
             prop_assert_eq!(&row.non_zero, &scratch.non_zero);
@@ -262,6 +260,5 @@ proptest! {
             let image = format!("only-z{zone}:1");
             prop_assert_eq!(snapshot.image_nodes.get(image.as_str()).copied(), u32::try_from(same_zone).ok());
         }
-        prop_assert_eq!(snapshot.repelling.len(), repelling);
     }
 }

@@ -362,6 +362,12 @@ impl FieldSelector {
         self.0.iter().map(|(field, ..)| field.as_str())
     }
 
+    /// The fields that must have a value, with it.
+    pub(crate) fn fixed(&self) -> Vec<(&str, &str)> {
+        let terms = self.0.iter().filter(|(_, _, equal)| *equal);
+        terms.map(|(f, v, _)| (f.as_str(), v.as_str())).collect()
+    }
+
     /// The name that `metadata.name=…` fixes.
     pub(crate) fn exact_name(&self) -> Option<&str> {
         self.0

@@ -19,6 +19,13 @@ const ALPHANUMS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 const MAX_GENERATED_BASE: usize = 63 - SUFFIX_LENGTH;
 
+/// Fields that big collections are often selected by: kubelets' pods, an object's events.
+const INDEXED: [(&str, &str, &str); 3] = [
+    ("", "pods", "spec.nodeName"),
+    ("", "events", "involvedObject.uid"),
+    ("", "events", "involvedObject.name"),
+];
+
 /// Everything that requests share.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -31,6 +38,11 @@ impl Server {
     pub(crate) fn new(options: &Options, now: Timestamp) -> Self {
         let registry = Registry::new(table());
         let store = Store::new(registry.collections(), options.event_log);
+        for (group, plural, field) in INDEXED {
+            if let Some(resource) = registry.core(group, plural) {
+                store.index(resource.collection, field);
+            }
+        }
         let random = Mutex::new(StdRng::seed_from_u64(options.seed));
         let server = Self {
             registry,

@@ -7,8 +7,10 @@
 //! (files are of `kubernetes/kubernetes`, v1.36).
 
 mod accounts;
+pub mod autoscaler;
 pub mod claim;
 pub mod consistency;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
@@ -108,6 +110,10 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let (job_events, posting_7) = recorder("job-controller");
     let jobs = job::Controller::new(&shared, job_events);
     let finished_jobs = job::ttl::Controller::new(&shared);
+    let (cron_events, posting_8) = recorder("cronjob-controller");
+    let cron_jobs = cronjob::Controller::new(&shared, cron_events);
+    let (scaler_events, posting_9) = recorder("horizontal-pod-autoscaler");
+    let autoscalers = autoscaler::Controller::new(&shared, scaler_events);
     let endpoints = endpoints::Controller::new(&shared);
     let garbage = garbage::Controller::new(&shared);
     let working = async {
@@ -123,6 +129,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             Box::pin(endpoints.run(stop())),
             Box::pin(stateful_sets.run(stop())),
             Box::pin(jobs.run(stop())),
+            Box::pin(cron_jobs.run(stop())),
+            Box::pin(autoscalers.run(stop())),
             Box::pin(finished_jobs.run(stop())),
             Box::pin(daemon_sets.run(stop())),
             Box::pin(podgc::run(Arc::clone(&shared), stop())),
@@ -144,6 +152,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         posting_5,
         posting_6,
         posting_7,
+        posting_8,
+        posting_9,
         Box::pin(working),
     );
 }

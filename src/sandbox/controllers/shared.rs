@@ -7,7 +7,8 @@ use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::apps::v1::{
     ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
 };
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, Service, ServiceAccount,
@@ -66,6 +67,8 @@ caches! {
     deployments: Deployment, |deployment| index_owned(&deployment.metadata), Api::all;
     stateful_sets: StatefulSet, |set| index_owned(&set.metadata), Api::all;
     daemon_sets: DaemonSet, |set| index_owned(&set.metadata), Api::all;
+    cron_jobs: CronJob, |job| index_owned(&job.metadata), Api::all;
+    autoscalers: HorizontalPodAutoscaler, |_| Vec::new(), Api::all;
     jobs: Job, |job| index_owned(&job.metadata), Api::all;
     revisions: ControllerRevision, |revision| index_owned(&revision.metadata), Api::all;
     budgets: PodDisruptionBudget, |budget| index_owned(&budget.metadata), Api::all;

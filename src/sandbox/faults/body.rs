@@ -8,14 +8,17 @@ use futures::{StreamExt, stream};
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
+use super::answers::expired_event;
+use super::asked::Asked;
 use super::layer::Broken;
 use super::plan::Faults;
-use super::rule::After;
+use super::rule::{After, Fault};
 use crate::clock;
+use crate::sandbox::apiserver::ApiServer;
 
 /// How a watch ends.
 #[derive(Debug)]
-pub(super) enum End {
+enum End {
     /// As a server ends it.
     Properly,
     /// In the middle of a line, with the connection.
@@ -24,11 +27,14 @@ pub(super) enum End {
     Saying(String),
 }
 
-/// When and how a watch ends before its time.
+/// What is known of an open watch.
 #[derive(Debug)]
-pub(super) struct Ending {
-    pub(super) after: After,
-    pub(super) end: End,
+pub(super) struct Open {
+    pub(super) asked: Asked,
+    pub(super) faults: Faults,
+    pub(super) server: ApiServer,
+    /// The newest rule that was asked about it.
+    pub(super) serial: u64,
 }
 
 /// How far it is.
@@ -42,9 +48,9 @@ enum Stage {
 
 struct Watch {
     data: BodyDataStream,
-    faults: Faults,
+    open: Open,
     changes: Receiver<()>,
-    ending: Option<Ending>,
+    end: Option<End>,
     /// Events that may still pass.
     events: u64,
     deadline: Option<Instant>,
@@ -54,24 +60,23 @@ struct Watch {
     stage: Stage,
 }
 
-/// A watch's body that ends as told, and breaks when nobody listens any more.
-pub(super) fn watch(body: Body, faults: Faults, ending: Option<Ending>) -> Body {
-    let (events, deadline) = match ending.as_ref().map(|ending| ending.after) {
-        Some(After::Events(events)) => (events, None),
-        Some(After::Time(time)) => (u64::MAX, Some(clock::instant() + time)),
-        None => (u64::MAX, None),
-    };
-    let watch = Watch {
+/// A watch's body that ends as the fault says, as one says that is made while it is open, or breaks when
+/// nobody listens any more.
+pub(super) fn watch(body: Body, open: Open, fault: Option<&Fault>) -> Body {
+    let mut watch = Watch {
         data: body.into_data_stream(),
-        changes: faults.changes(),
-        faults,
-        ending,
-        events,
-        deadline,
+        changes: open.faults.changes(),
+        open,
+        end: None,
+        events: u64::MAX,
+        deadline: None,
         partial: BytesMut::new(),
         lines: VecDeque::new(),
         stage: Stage::Open,
     };
+    watch.struck(fault);
+    // What changed between the decision and here.
+    watch.changes.mark_changed();
     Body::from_stream(stream::unfold(watch, |mut watch| async move {
         let next = watch.next().await?;
         Some((next, watch))
@@ -113,8 +118,13 @@ impl Watch {
                 biased;
                 // An error is impossible: the faults hold the sender.
                 _ = self.changes.changed() => {
-                    if self.faults.refusing().is_some() {
+                    if self.open.faults.refusing().is_some() {
                         return self.breaks();
+                    }
+                    if self.end.is_none() {
+                        let decision = self.open.faults.decide_open(&self.open.asked, self.open.serial);
+                        self.open.serial = decision.serial;
+                        self.struck(decision.fault.as_ref());
                     }
                     continue;
                 }
@@ -137,6 +147,24 @@ impl Watch {
         }
     }
 
+    /// Takes over when and how it is to end.
+    fn struck(&mut self, fault: Option<&Fault>) {
+        let (after, end) = match fault {
+            Some(Fault::Cut { after, torn: true }) => (*after, End::Torn),
+            Some(Fault::Cut { after, .. }) => (*after, End::Properly),
+            Some(Fault::Expired { http: false, after }) => {
+                let event = expired_event(&self.open.asked, self.open.server.revision());
+                (*after, End::Saying(event))
+            }
+            _ => return,
+        };
+        self.end = Some(end);
+        match after {
+            After::Events(events) => self.events = events,
+            After::Time(time) => self.deadline = Some(clock::instant() + time),
+        }
+    }
+
     fn split(&mut self, data: &[u8]) {
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             self.partial.extend_from_slice(piece);
@@ -148,7 +176,7 @@ impl Watch {
 
     fn finish(&mut self) -> Option<Piece> {
         self.stage = Stage::Over;
-        match self.ending.take().map(|ending| ending.end) {
+        match self.end.take() {
             None | Some(End::Properly) => None,
             Some(End::Saying(event)) => Some(Ok(Bytes::from(event))),
             Some(End::Torn) => {

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, Uri, header};
 
 use super::asked::Asked;
-use super::body::{self, End, Ending};
+use super::body::{self, Open};
 use super::plan::Faults;
 use super::rule::Fault;
 use super::{answers, endpoint};
@@ -140,8 +140,7 @@ impl FaultService {
         if !decision.delay.is_zero() {
             clock::sleep(decision.delay).await;
         }
-        let mut ending = None;
-        match decision.fault {
+        match decision.fault.clone() {
             None | Some(Fault::Latency(..)) => {}
             Some(Fault::Conflict) => return Ok(answers::conflict(&asked)),
             Some(Fault::Overload {
@@ -158,18 +157,10 @@ impl FaultService {
                 }
                 return Ok(answers::trouble(code, done, retry_after));
             }
-            Some(Fault::Expired { http: false, after }) if asked.verb == "watch" => {
-                let event = answers::expired_event(&asked, self.layer.server.revision());
-                ending = Some(Ending {
-                    after,
-                    end: End::Saying(event),
-                });
-            }
+            // How a watch ends is its body's business.
+            Some(Fault::Cut { .. }) => {}
+            Some(Fault::Expired { http: false, .. }) if asked.verb == "watch" => {}
             Some(Fault::Expired { .. }) => return Ok(answers::expired()),
-            Some(Fault::Cut { after, torn }) => {
-                let end = if torn { End::Torn } else { End::Properly };
-                ending = Some(Ending { after, end });
-            }
             Some(Fault::Stale { behind, .. }) => self.age(&mut parts, &asked, behind),
             Some(Fault::LostReply) => {
                 drop(self.forward(parts, body).await);
@@ -181,7 +172,13 @@ impl FaultService {
         let answer = self.forward(parts, body).await;
         if asked.verb == "watch" && answer.status().is_success() {
             // Fair weather may end while a watch lasts.
-            return Ok(answer.map(|body| body::watch(body, faults, ending)));
+            let open = Open {
+                asked,
+                faults,
+                server: self.layer.server,
+                serial: decision.serial,
+            };
+            return Ok(answer.map(|body| body::watch(body, open, decision.fault.as_ref())));
         }
         Ok(answer)
     }

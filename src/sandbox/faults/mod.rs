@@ -48,6 +48,7 @@ A fault is a line: VERBS RESOURCES FAULT [OPTION=VALUE]...
              410                   lists: the version is too old; watches: the same as an event,
                                    after=N events or a time, as=event or http
              cut                   watches end; after=3 (events) or after=5s, torn=true: in the middle of a line
+                                   (cut and 410 meet watches that are open when the rule is made, too)
              stale                 lists from an older version that may be answered so (resourceVersion set);
                                    behind=N versions, quorum=true: also lists that promise the newest state
              lost-reply            it is carried out, the connection breaks instead of the answer

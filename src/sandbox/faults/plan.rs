@@ -39,6 +39,7 @@ struct Live {
     counted: Counted,
     dice: StdRng,
     ends: Option<Instant>,
+    serial: u64,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +47,10 @@ struct Plan {
     rules: Vec<Live>,
     /// Faults of rules that hold no more.
     past: u64,
-    /// How many rules there ever were: seeds the next one's dice.
+    /// How many rules there were since the last [`Faults::set`]: seeds the next one's dice.
     made: u64,
+    /// How many rules there ever were.
+    serial: u64,
 }
 
 /// What is to happen to a request.
@@ -56,6 +59,8 @@ pub(super) struct Decision {
     /// Before anything else.
     pub(super) delay: Duration,
     pub(super) fault: Option<Fault>,
+    /// The newest rule that was asked.
+    pub(super) serial: u64,
 }
 
 /// The rules that hold. Clones share them; they can be changed at any time.
@@ -162,15 +167,33 @@ impl Faults {
     /// Decides about one request. Rules are asked in their order; the first that strikes ends it, except that
     /// latencies add up.
     pub(super) fn decide(&self, asked: &Asked) -> Decision {
-        let mut decision = Decision::default();
+        self.ask(asked, 0, |fault| *fault != Fault::Refused)
+    }
+
+    /// Decides about a watch that is open: rules newer than `since` may end it, as if it began now.
+    pub(super) fn decide_open(&self, asked: &Asked, since: u64) -> Decision {
+        let ends = |fault: &Fault| {
+            matches!(
+                fault,
+                Fault::Cut { .. } | Fault::Expired { http: false, .. }
+            )
+        };
+        self.ask(asked, since, ends)
+    }
+
+    fn ask(&self, asked: &Asked, since: u64, among: impl Fn(&Fault) -> bool) -> Decision {
         let mut plan = self.lock();
+        let mut decision = Decision {
+            serial: plan.serial,
+            ..Decision::default()
+        };
         if plan.rules.is_empty() {
             return decision;
         }
         let now = clock::instant();
         for live in &mut plan.rules {
             let rule = &live.counted.rule;
-            if rule.fault == Fault::Refused || !asked.is_met_by(rule) {
+            if live.serial <= since || !among(&rule.fault) || !asked.is_met_by(rule) {
                 continue;
             }
             let Some(luck) = live.strikes(now) else {
@@ -254,6 +277,7 @@ impl Plan {
         // An odd multiplier keeps the dice of neighbouring rules and seeds apart.
         let dice = seed.wrapping_add(self.made.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         self.made += 1;
+        self.serial += 1;
         let ends = rule
             .common
             .lasting
@@ -266,6 +290,7 @@ impl Plan {
             },
             dice: StdRng::seed_from_u64(dice),
             ends,
+            serial: self.serial,
         });
     }
 }

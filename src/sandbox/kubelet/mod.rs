@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod affinity;
+mod events;
 pub mod machine;
 mod nodes;
 pub mod options;
@@ -28,6 +29,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::events::Teller;
+use self::machine::told::Told;
 use self::machine::{Machine, Now, Write, Written};
 pub use self::nodes::VERSION;
 pub use self::options::{
@@ -75,8 +78,13 @@ pub async fn run(
         () = shutdown.cancelled() => return Ok(()),
     };
     let mut machine = Machine::new(options.clone());
+    let (teller, posting) = Teller::new(client.clone(), options.events, shutdown.clone());
     for node in &registered {
         machine.node(node, now());
+        let node = node.metadata.name.as_deref().unwrap_or_default();
+        Told::started(node)
+            .into_iter()
+            .for_each(|told| teller.tell(told));
     }
     let (sender, receiver) = mpsc::unbounded_channel();
     let nodes = watched_nodes(&options, sender.clone());
@@ -96,11 +104,12 @@ pub async fn run(
         },
         drive(
             &client,
-            machine,
+            (machine, teller),
             options.concurrency.max(1),
             receiver,
             &shutdown
         ),
+        posting,
     );
     if options.delete_nodes {
         nodes::remove(&client, &options).await;
@@ -162,7 +171,7 @@ fn watched_pods(
 /// The one task: feeds the machine and writes what it wants written.
 async fn drive(
     client: &Client,
-    mut machine: Machine,
+    (mut machine, teller): (Machine, Teller),
     concurrency: usize,
     mut receiver: mpsc::UnboundedReceiver<Seen>,
     shutdown: &CancellationToken,
@@ -170,6 +179,11 @@ async fn drive(
     let mut writes = FuturesUnordered::new();
     loop {
         machine.tick(now());
+        for told in machine.take_told() {
+            if teller.tells() {
+                teller.tell(told);
+            }
+        }
         while writes.len() < concurrency {
             let Some(write) = machine.next_write(now()) else {
                 break;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::machine::node_address;
+use super::machine::address::node_address;
 use super::options::{KubeletOptions, NODE_ANNOTATION, NodeSpec, asked};
 use crate::clock;
 use crate::sandbox::controllers::informer::{Informer, Key};

@@ -88,6 +88,9 @@ pub struct KubeletOptions {
     pub delete_nodes: bool,
     /// How many requests about pods are under way at once.
     pub concurrency: usize,
+    /// Whether to post events, as kubelets do: three for each container that is started. Measurements of
+    /// something else go without.
+    pub events: bool,
 }
 
 impl Default for KubeletOptions {
@@ -101,6 +104,7 @@ impl Default for KubeletOptions {
             seed: 0,
             delete_nodes: false,
             concurrency: 32,
+            events: true,
         }
     }
 }

@@ -9,10 +9,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Events;
+use super::runtime::Framework;
 use super::state::CycleState;
 use super::status::Status;
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
+use crate::model::storage::{Claim, Volume};
+use crate::scheduler::diagnosis::FitError;
 use crate::scheduler::queue::QueuedPod;
+
+/// What a queueing hint says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hint {
+    /// Try the pod again.
+    Queue,
+    /// This changes nothing for it.
+    Skip,
+}
+
+impl Hint {
+    /// [`Hint::Queue`] if it may help.
+    #[must_use]
+    pub fn queue_if(helps: bool) -> Self {
+        if helps { Self::Queue } else { Self::Skip }
+    }
+}
 
 /// A plugin: a name, and for each extension point it has, itself.
 pub trait Plugin: Send + Sync {
@@ -22,6 +42,12 @@ pub trait Plugin: Send + Sync {
     /// EnqueueExtensions: which events may make a pod schedulable that this plugin has rejected.
     fn events(&self) -> Events {
         Events::NONE
+    }
+
+    /// QueueingHintFn: whether an event of those kinds may really make such a pod schedulable. Said too often
+    /// it costs attempts in vain; not said when due the pod waits for minutes.
+    fn hint(&self, _event: Events, _pod: &PodInfo, _change: &Change) -> Hint {
+        Hint::Queue
     }
 
     /// PreEnqueue, if it has it.
@@ -122,18 +148,56 @@ pub trait Filter {
     fn filter(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Status>;
 }
 
+/// What PostFilter may look at.
+pub struct PostFilterContext<'a> {
+    /// The profile's plugins, to ask the filters again in what-ifs.
+    pub framework: &'a Framework,
+    /// The cycle's state after PreFilter.
+    pub state: &'a CycleState,
+    /// The pod that fits nowhere.
+    pub pod: &'a PodInfo,
+    /// The cluster.
+    pub snapshot: &'a Snapshot,
+    /// Why it fits nowhere.
+    pub error: &'a FitError,
+    /// Decides where a search that need not see all nodes begins.
+    pub random: u32,
+}
+
+/// A node that could be made to fit.
+#[derive(Debug, Clone)]
+pub struct Nomination {
+    /// The node.
+    pub node: Arc<str>,
+    /// The pods that must go, the least important last.
+    pub victims: Vec<Arc<PodInfo>>,
+}
+
+/// Why PostFilter could not help.
+#[derive(Debug, Clone)]
+pub struct NoHelp {
+    /// The reasons.
+    pub status: Status,
+    /// Whether an earlier nomination of the pod has become void.
+    pub clear_nomination: bool,
+}
+
+impl From<Status> for NoHelp {
+    fn from(status: Status) -> Self {
+        Self {
+            status,
+            clear_nomination: false,
+        }
+    }
+}
+
 /// Asked when no node passed the filters, until one helps.
 pub trait PostFilter {
     /// The node that could be made to fit (to be nominated).
     ///
     /// # Errors
-    /// Why nothing helps.
-    fn post_filter(
-        &self,
-        state: &CycleState,
-        pod: &PodInfo,
-        rejected: &BTreeMap<Arc<str>, Status>,
-    ) -> Result<Arc<str>, Status>;
+    /// Why nothing helps. `Unschedulable`: the next plugin is asked; anything else ends the asking.
+    fn post_filter(&self, context: &PostFilterContext<'_>) -> Result<Nomination, NoHelp>;
 }
 
 /// Once per cycle, before scoring, if there are at least two nodes.
@@ -147,6 +211,7 @@ pub trait PreScore {
         state: &mut CycleState,
         pod: &PodInfo,
         nodes: &[Arc<NodeInfo>],
+        snapshot: &Snapshot,
     ) -> Result<(), Status>;
 }
 
@@ -195,6 +260,12 @@ pub struct PreBindWork {
     pub claims: Vec<(String, Option<String>)>,
     /// Annotations that arrive with the binding.
     pub annotations: BTreeMap<String, String>,
+    /// Volumes to be bound to claims.
+    pub volumes: Vec<(Arc<Volume>, Arc<Claim>)>,
+    /// Claims whose volume is to be made where the node can reach it.
+    pub provisions: Vec<Arc<Claim>>,
+    /// How long all that may take until it is given up.
+    pub volume_timeout_seconds: i64,
 }
 
 /// Says what must precede the binding.

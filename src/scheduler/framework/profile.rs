@@ -33,6 +33,27 @@ pub enum Point {
     PostBind,
 }
 
+impl Point {
+    /// How the metrics spell it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::PreEnqueue => "PreEnqueue",
+            Self::QueueSort => "QueueSort",
+            Self::PreFilter => "PreFilter",
+            Self::Filter => "Filter",
+            Self::PostFilter => "PostFilter",
+            Self::PreScore => "PreScore",
+            Self::Score => "Score",
+            Self::Reserve => "Reserve",
+            Self::Permit => "Permit",
+            Self::PreBind => "PreBind",
+            Self::Bind => "Bind",
+            Self::PostBind => "PostBind",
+        }
+    }
+}
+
 /// What a profile says about one extension point.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PluginSet {

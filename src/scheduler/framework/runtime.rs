@@ -1,15 +1,17 @@
 //! Runs the plugins of one profile at each extension point, in order, with the framework's rules about
 //! skipping, stopping and collecting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::Events;
-use super::plugin::{MAX_SCORE, NodeNames, Plugin, PreBindWork, QueueSort};
+use super::plugin::{
+    Hint, MAX_SCORE, NodeNames, Nomination, Plugin, PostFilterContext, PreBindWork, QueueSort,
+};
 use super::profile::{DEFAULT_PLUGINS, Point, Profile};
 use super::state::CycleState;
 use super::status::{Code, Status};
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
 use crate::scheduler::ports::Binding;
 
 /// A profile cannot be made into a framework.
@@ -46,6 +48,15 @@ pub enum Error {
 
 type List = Vec<(Arc<dyn Plugin>, i64)>;
 
+/// What a plugin says about the nodes, in their order.
+#[derive(Debug, Clone, Copy)]
+pub enum Scored<'a> {
+    /// The plugin's scores.
+    Raw(&'static str, &'a [i64]),
+    /// The same within [0, [`MAX_SCORE`]], with the plugin's weight.
+    Normalized(&'static str, i64, &'a [i64]),
+}
+
 /// The plugins of a profile, ready to run.
 pub struct Framework {
     /// The pods it is for.
@@ -55,6 +66,7 @@ pub struct Framework {
     points: BTreeMap<Point, List>,
     all: Vec<Arc<dyn Plugin>>,
     lacking: Vec<&'static str>,
+    siblings: BTreeSet<String>,
 }
 
 impl Framework {
@@ -114,6 +126,7 @@ impl Framework {
             points,
             all,
             lacking,
+            siblings: BTreeSet::from([profile.scheduler_name.clone()]),
         };
         if framework.at(Point::QueueSort).count() != 1 {
             return Err(Error::QueueSort(profile.scheduler_name.clone()));
@@ -132,10 +145,29 @@ impl Framework {
         self.list(point).iter().map(|(plugin, _)| &**plugin)
     }
 
+    /// Tells it the scheduler names of all profiles of this scheduler.
+    #[must_use]
+    pub fn beside(mut self, scheduler_names: impl IntoIterator<Item = String>) -> Self {
+        self.siblings.extend(scheduler_names);
+        self
+    }
+
+    /// Whether pods of this scheduler name are ours, by this profile or another.
+    #[must_use]
+    pub fn answers_for(&self, scheduler_name: &str) -> bool {
+        self.siblings.contains(scheduler_name)
+    }
+
     /// Whether a plugin of this name runs anywhere.
     #[must_use]
     pub fn runs(&self, plugin: &str) -> bool {
         self.all.iter().any(|p| p.name() == plugin)
+    }
+
+    /// Whether a plugin of this name runs at a point.
+    #[must_use]
+    pub fn runs_at(&self, point: Point, plugin: &str) -> bool {
+        self.at(point).any(|p| p.name() == plugin)
     }
 
     /// Whether the profile asks for this plugin of kube-scheduler's and it is not built here.
@@ -148,6 +180,22 @@ impl Framework {
     #[must_use]
     pub fn scores(&self) -> bool {
         !self.list(Point::Score).is_empty()
+    }
+
+    /// What the plugin's queueing hint says about an event for a pod that it has rejected.
+    #[must_use]
+    pub fn hint(&self, plugin: &str, event: Events, pod: &PodInfo, change: &Change) -> Hint {
+        let found = self.all.iter().find(|p| p.name() == plugin);
+        found.map_or(Hint::Queue, |p| p.hint(event, pod, change))
+    }
+
+    /// The events that any plugin here has registered.
+    #[must_use]
+    pub fn interests(&self) -> Events {
+        let ours = self.all.iter().map(|plugin| plugin.events());
+        let lacking = self.lacking.iter().map(|plugin| self.events_of(plugin));
+        ours.chain(lacking)
+            .fold(Events::NONE, |all, events| all | events)
     }
 
     /// The events that may help a pod that this plugin has rejected. A plugin that does not run here
@@ -236,26 +284,91 @@ impl Framework {
         Ok(())
     }
 
-    /// PostFilter: the node nominated by the first plugin that helps.
+    /// Filter, and the nominated pods of the same or higher priority count as if they were there: the pod
+    /// must fit with them, and (since what they were promised may come to nothing) without them.
     ///
     /// # Errors
-    /// The reasons of all, when none does; none at all if there is no such plugin.
-    pub fn post_filter(
+    /// The first plugin's that rejects the node.
+    pub fn filter_beside_nominated(
         &self,
         state: &CycleState,
         pod: &PodInfo,
-        rejected: &BTreeMap<Arc<str>, Status>,
-    ) -> Result<Arc<str>, Vec<String>> {
-        let mut reasons = Vec::new();
-        for plugin in self.at(Point::PostFilter) {
-            if let Some(point) = plugin.as_post_filter() {
-                match point.post_filter(state, pod, rejected) {
-                    Ok(node) => return Ok(node),
-                    Err(status) => reasons.extend(status.reasons.iter().map(ToString::to_string)),
-                }
+        node: &NodeInfo,
+        snapshot: &Snapshot,
+    ) -> Result<(), Status> {
+        let nominated = snapshot.nominated.get(node.name());
+        let counts = |other: &&Arc<PodInfo>| {
+            other.spec.priority >= pod.spec.priority
+                && other.uid() != pod.uid()
+                && self.answers_for(&other.pod.scheduler_name)
+        };
+        let mut beside = nominated.into_iter().flatten().filter(counts).peekable();
+        if beside.peek().is_some() {
+            let (mut state, mut node) = (state.clone(), node.clone());
+            for other in beside {
+                node.add(other.clone());
+                self.add_pod(&mut state, pod, other, &node);
+            }
+            self.filter(&state, pod, &node)?;
+        }
+        self.filter(state, pod, node)
+    }
+
+    /// AddPod of all plugins that filter this pod: `added` is now on `node`.
+    pub fn add_pod(&self, state: &mut CycleState, pod: &PodInfo, added: &PodInfo, node: &NodeInfo) {
+        for plugin in self.at(Point::PreFilter) {
+            if let Some(point) = plugin.as_pre_filter()
+                && !state.skipped_filters.contains(&plugin.name())
+            {
+                point.add_pod(state, pod, added, node);
             }
         }
-        Err(reasons)
+    }
+
+    /// RemovePod of all plugins that filter this pod: `removed` is no more on `node`.
+    pub fn remove_pod(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        removed: &PodInfo,
+        node: &NodeInfo,
+    ) {
+        for plugin in self.at(Point::PreFilter) {
+            if let Some(point) = plugin.as_pre_filter()
+                && !state.skipped_filters.contains(&plugin.name())
+            {
+                point.remove_pod(state, pod, removed, node);
+            }
+        }
+    }
+
+    /// PostFilter: what the first plugin nominates that helps.
+    ///
+    /// # Errors
+    /// The reasons of all, when none does, and whether an earlier nomination has become void.
+    pub fn post_filter(
+        &self,
+        context: &PostFilterContext<'_>,
+    ) -> Result<Nomination, (Vec<String>, bool)> {
+        let mut reasons = Vec::new();
+        let mut clear = false;
+        for plugin in self.at(Point::PostFilter) {
+            if let Some(point) = plugin.as_post_filter() {
+                let no_help = match point.post_filter(context) {
+                    Ok(nomination) => return Ok(nomination),
+                    Err(no_help) => no_help,
+                };
+                let status = no_help.status;
+                let said = status.reasons.iter().map(ToString::to_string);
+                if status.code != Code::Unschedulable {
+                    // An error, or the last word: what others said is not told.
+                    return Err((said.collect(), clear || no_help.clear_nomination));
+                }
+                clear |= no_help.clear_nomination;
+                reasons.extend(said);
+            }
+        }
+        Err((reasons, clear))
     }
 
     /// PreScore and Score: the total of each node, weighted.
@@ -269,9 +382,24 @@ impl Framework {
         nodes: &[Arc<NodeInfo>],
         snapshot: &Snapshot,
     ) -> Result<Vec<i64>, Status> {
+        self.score_seen(state, pod, nodes, snapshot, &mut |_| {})
+    }
+
+    /// The same, and `seen` is told what each plugin says.
+    ///
+    /// # Errors
+    /// A plugin's failure, or a score out of range.
+    pub fn score_seen(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &[Arc<NodeInfo>],
+        snapshot: &Snapshot,
+        seen: &mut dyn FnMut(Scored<'_>),
+    ) -> Result<Vec<i64>, Status> {
         for plugin in self.at(Point::PreScore) {
             if let Some(point) = plugin.as_pre_score()
-                && let Err(status) = point.pre_score(state, pod, nodes)
+                && let Err(status) = point.pre_score(state, pod, nodes, snapshot)
             {
                 if status.code != Code::Skip {
                     return Err(status.by(plugin.name()));
@@ -285,20 +413,23 @@ impl Framework {
             let Some(point) = plugin.as_score() else {
                 continue;
             };
-            if state.skipped_scores.contains(&plugin.name()) {
+            let name = plugin.name();
+            if state.skipped_scores.contains(&name) {
                 continue;
             }
             for (score, node) in scores.iter_mut().zip(nodes) {
                 *score = point.score(state, pod, node, snapshot);
             }
+            seen(Scored::Raw(name, &scores));
             point.normalize(state, pod, &mut scores);
             for (total, score) in totals.iter_mut().zip(&scores) {
                 if !(0..=MAX_SCORE).contains(score) {
                     let problem = format!("score {score} is not within [0, {MAX_SCORE}]");
-                    return Err(Status::new(Code::Error, problem).by(plugin.name()));
+                    return Err(Status::new(Code::Error, problem).by(name));
                 }
                 *total += score * weight;
             }
+            seen(Scored::Normalized(name, *weight, &scores));
         }
         Ok(totals)
     }

@@ -19,6 +19,19 @@ impl CycleState {
         self.values.insert(TypeId::of::<T>(), Arc::new(value));
     }
 
+    /// Changes the value of this type, if there is one; other clones of the state keep theirs.
+    pub fn update<T: Any + Send + Sync + Clone>(&mut self, change: impl FnOnce(&mut T)) {
+        let id = TypeId::of::<T>();
+        let Some(value) = self.values.remove(&id) else {
+            return;
+        };
+        // The key says of which type it is.
+        if let Ok(mut value) = value.downcast::<T>() {
+            change(Arc::make_mut(&mut value));
+            self.values.insert(id, value);
+        }
+    }
+
     /// The value of this type.
     #[must_use]
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {

@@ -41,6 +41,7 @@ impl PreScore for NodeResourcesBalancedAllocation {
         _: &mut CycleState,
         pod: &PodInfo,
         _: &[Arc<NodeInfo>],
+        _: &Snapshot,
     ) -> Result<(), Status> {
         if self
             .resources
@@ -128,11 +129,21 @@ mod tests {
     fn skips_a_pod_that_asks_for_nothing() {
         let nothing = pod(json!({"containers":[{"name":"c"}]}));
         let plugin = NodeResourcesBalancedAllocation::default();
-        let skipped = plugin.pre_score(&mut CycleState::default(), &nothing, &[]);
+        let skipped = plugin.pre_score(
+            &mut CycleState::default(),
+            &nothing,
+            &[],
+            &Snapshot::default(),
+        );
         assert_eq!(skipped.unwrap_err().code, Code::Skip);
         assert!(
             plugin
-                .pre_score(&mut CycleState::default(), &asking("1", "0"), &[])
+                .pre_score(
+                    &mut CycleState::default(),
+                    &asking("1", "0"),
+                    &[],
+                    &Snapshot::default()
+                )
                 .is_ok()
         );
     }

@@ -1,7 +1,7 @@
 //! NodePorts: a host port is taken once per node, address and protocol.
 
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
-use crate::scheduler::framework::plugin::{Filter, NodeNames, Plugin, PreFilter};
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
+use crate::scheduler::framework::plugin::{Filter, Hint, NodeNames, Plugin, PreFilter};
 use crate::scheduler::framework::{CycleState, Events, Status};
 
 /// See the module.
@@ -14,6 +14,15 @@ impl Plugin for NodePorts {
     }
     fn events(&self) -> Events {
         Events::NODE_ADD | Events::POD_GONE
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        Hint::queue_if(match change {
+            Change::AssignedGone(gone) => {
+                let freed = |port| gone.spec.host_ports.iter().any(|p| p.conflicts(port));
+                pod.spec.host_ports.iter().any(freed)
+            }
+            _ => true,
+        })
     }
     fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
         Some(self)

@@ -1,8 +1,8 @@
 //! NodeUnschedulable: cordoned nodes take only pods that tolerate it.
 
-use crate::cluster::{NodeInfo, PodInfo};
+use crate::cluster::{Change, NodeInfo, PodInfo};
 use crate::model::taint::{Effect, Taint};
-use crate::scheduler::framework::plugin::{Filter, Plugin};
+use crate::scheduler::framework::plugin::{Filter, Hint, Plugin};
 use crate::scheduler::framework::{CycleState, Events, Status};
 
 /// See the module.
@@ -14,11 +14,29 @@ impl Plugin for NodeUnschedulable {
         "NodeUnschedulable"
     }
     fn events(&self) -> Events {
-        Events::NODE_ADD | Events::NODE_TAINT | Events::SELF_CHANGED
+        Events::NODE_ADD | Events::NODE_TAINT | Events::SELF_TOLERATION
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        Hint::queue_if(match change {
+            Change::NodeAdded(node) => !node.unschedulable,
+            Change::NodeChanged { old, new } => old.unschedulable && !new.unschedulable,
+            Change::Pending { new, .. } => new.uid() == pod.uid() && tolerates(new),
+            _ => true,
+        })
     }
     fn as_filter(&self) -> Option<&dyn Filter> {
         Some(self)
     }
+}
+
+/// Whether the pod may be on cordoned nodes.
+fn tolerates(pod: &PodInfo) -> bool {
+    let cordon = Taint {
+        key: "node.kubernetes.io/unschedulable".to_owned(),
+        value: String::new(),
+        effect: Effect::NoSchedule,
+    };
+    pod.spec.tolerations.iter().any(|t| t.tolerates(&cordon))
 }
 
 impl Filter for NodeUnschedulable {
@@ -26,12 +44,7 @@ impl Filter for NodeUnschedulable {
         if !node.node.unschedulable {
             return Ok(());
         }
-        let cordon = Taint {
-            key: "node.kubernetes.io/unschedulable".to_owned(),
-            value: String::new(),
-            effect: Effect::NoSchedule,
-        };
-        if pod.spec.tolerations.iter().any(|t| t.tolerates(&cordon)) {
+        if tolerates(pod) {
             return Ok(());
         }
         Err(Status::unresolvable("node(s) were unschedulable"))

@@ -1,21 +1,45 @@
-//! NodeResourcesFit: what the pod asks for must be free, and the emptier node is better (LeastAllocated).
+//! NodeResourcesFit: what the pod asks for must be free; and nodes are ranked by how full they would be.
 
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
-use crate::scheduler::framework::plugin::{Filter, MAX_SCORE, Plugin, Score};
+use std::sync::Arc;
+
+use super::utilisation::Curve;
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
+use crate::model::resources::is_extended;
+use crate::model::{Node, Resources};
+use crate::scheduler::config::args::{NodeResourcesFitArgs, ResourceSpec};
+use crate::scheduler::framework::plugin::{Filter, Hint, Plugin, Score};
 use crate::scheduler::framework::{Code, CycleState, Events, Status};
 
 /// See the module.
 #[derive(Debug)]
 pub struct NodeResourcesFit {
-    /// Resources scored, with their weights.
-    pub resources: Vec<(String, i64)>,
+    args: NodeResourcesFitArgs,
+    curve: Curve,
 }
 
 impl Default for NodeResourcesFit {
     fn default() -> Self {
+        Self::new(&NodeResourcesFitArgs::default())
+    }
+}
+
+impl NodeResourcesFit {
+    /// With the args of a profile.
+    #[must_use]
+    pub fn new(args: &NodeResourcesFitArgs) -> Self {
         Self {
-            resources: vec![("cpu".into(), 1), ("memory".into(), 1)],
+            curve: Curve::new(&args.scoring_strategy),
+            args: args.clone(),
         }
+    }
+
+    /// Whether the profile has the filter look away from this extended resource.
+    fn ignores(&self, name: &str) -> bool {
+        let args = &self.args;
+        let group = name.split_once('/').map_or(name, |(group, _)| group);
+        (args.ignored_resources.iter().any(|i| i == name)
+            || args.ignored_resource_groups.iter().any(|i| i == group))
+            && is_extended(name)
     }
 }
 
@@ -27,8 +51,26 @@ impl Plugin for NodeResourcesFit {
         Events::NODE_ADD
             | Events::NODE_ALLOCATABLE
             | Events::POD_GONE
-            | Events::POD_CHANGED
-            | Events::SELF_CHANGED
+            | Events::POD_SCALE_DOWN
+            | Events::SELF_SCALE_DOWN
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        Hint::queue_if(match change {
+            Change::NodeAdded(node) => self.would_fit(pod, node),
+            Change::NodeChanged { old, new } => {
+                self.would_fit(pod, new) && offers_more(&pod.spec.requests.total, old, new)
+            }
+            Change::Pending { new, .. } => new.uid() == pod.uid(),
+            Change::AssignedChanged { old, new } => {
+                let (wanted, old, new) = (
+                    &pod.spec.requests.total,
+                    &old.spec.requests.total,
+                    &new.spec.requests.total,
+                );
+                more_of_what_is_wanted(wanted, new, old)
+            }
+            _ => true,
+        })
     }
     fn as_filter(&self) -> Option<&dyn Filter> {
         Some(self)
@@ -36,6 +78,31 @@ impl Plugin for NodeResourcesFit {
     fn as_score(&self) -> Option<&dyn Score> {
         Some(self)
     }
+}
+
+impl NodeResourcesFit {
+    /// Whether the pod would fit on the node if nothing else were there.
+    fn would_fit(&self, pod: &PodInfo, node: &Arc<Node>) -> bool {
+        let empty = NodeInfo::new(Arc::clone(node), []);
+        self.filter(&CycleState::default(), pod, &empty).is_ok()
+    }
+}
+
+/// Whether the node has come to offer more pods, or more of something that is wanted.
+fn offers_more(wanted: &Resources, old: &Node, new: &Node) -> bool {
+    let (old, new) = (&old.allocatable, &new.allocatable);
+    new.pods > old.pods || more_of_what_is_wanted(wanted, old, new)
+}
+
+/// Whether `new` has more than `old` of something that is wanted.
+fn more_of_what_is_wanted(wanted: &Resources, old: &Resources, new: &Resources) -> bool {
+    (wanted.milli_cpu > 0 && new.milli_cpu > old.milli_cpu)
+        || (wanted.memory > 0 && new.memory > old.memory)
+        || (wanted.ephemeral_storage > 0 && new.ephemeral_storage > old.ephemeral_storage)
+        || wanted
+            .scalars
+            .iter()
+            .any(|(name, amount)| *amount > 0 && new.scalar(name) > old.scalar(name))
 }
 
 impl Filter for NodeResourcesFit {
@@ -78,6 +145,9 @@ impl Filter for NodeResourcesFit {
             all.ephemeral_storage,
         );
         for (name, amount) in &wanted.scalars {
+            if self.ignores(name) {
+                continue;
+            }
             let reason = || format!("Insufficient {name}").into();
             check(&reason, *amount, used.scalar(name), all.scalar(name));
         }
@@ -93,7 +163,7 @@ impl Score for NodeResourcesFit {
     fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
         let wanted = &pod.spec.requests.scoring;
         let (mut sum, mut weights) = (0, 0);
-        for (name, weight) in &self.resources {
+        for ResourceSpec { name, weight } in &self.args.scoring_strategy.resources {
             let native = matches!(name.as_str(), "cpu" | "memory");
             let used = if native {
                 &node.non_zero
@@ -107,14 +177,18 @@ impl Score for NodeResourcesFit {
                 continue;
             }
             let requested = used.get(name).saturating_add(want);
-            weights += weight;
-            if requested <= all {
-                // In i128: bytes times a hundred leave i64 behind at 80 PiB.
-                let free = i128::from(all - requested) * i128::from(MAX_SCORE) / i128::from(all);
-                sum += i64::try_from(free).unwrap_or(0) * weight;
+            let score = self.curve.score(requested, all);
+            // What scores nothing is left out of the average by this strategy alone.
+            if score > 0 || !matches!(self.curve, Curve::Points(_)) {
+                sum += score * weight;
+                weights += weight;
             }
         }
-        if weights == 0 { 0 } else { sum / weights }
+        match &self.curve {
+            _ if weights == 0 => 0,
+            Curve::Points(_) => (sum as f64 / weights as f64).round() as i64,
+            _ => sum / weights,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! SchedulingGates: a pod with gates is not queued.
 
-use crate::cluster::PodInfo;
-use crate::scheduler::framework::plugin::{Plugin, PreEnqueue};
+use crate::cluster::{Change, PodInfo};
+use crate::scheduler::framework::plugin::{Hint, Plugin, PreEnqueue};
 use crate::scheduler::framework::{Events, Status};
 
 /// See the module.
@@ -13,7 +13,11 @@ impl Plugin for SchedulingGates {
         "SchedulingGates"
     }
     fn events(&self) -> Events {
-        Events::SELF_CHANGED
+        Events::SELF_GATES
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        let own = matches!(change, Change::Pending { new, .. } if new.uid() == pod.uid());
+        Hint::queue_if(own)
     }
     fn as_pre_enqueue(&self) -> Option<&dyn PreEnqueue> {
         Some(self)

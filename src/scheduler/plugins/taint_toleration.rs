@@ -1,9 +1,10 @@
 //! TaintToleration: keeps off nodes with taints not tolerated, and prefers those with fewer soft ones.
 
 use super::default_normalize;
-use crate::cluster::{NodeInfo, PodInfo, Snapshot};
+use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
+use crate::model::Node;
 use crate::model::taint::{Effect, Taint};
-use crate::scheduler::framework::plugin::{Filter, Plugin, Score};
+use crate::scheduler::framework::plugin::{Filter, Hint, Plugin, Score};
 use crate::scheduler::framework::{CycleState, Events, Status};
 
 /// See the module.
@@ -15,7 +16,15 @@ impl Plugin for TaintToleration {
         "TaintToleration"
     }
     fn events(&self) -> Events {
-        Events::NODE_ADD | Events::NODE_TAINT | Events::SELF_CHANGED
+        Events::NODE_ADD | Events::NODE_TAINT | Events::SELF_TOLERATION
+    }
+    fn hint(&self, _: Events, pod: &PodInfo, change: &Change) -> Hint {
+        Hint::queue_if(match change {
+            Change::NodeAdded(node) => !repels(node, pod),
+            Change::NodeChanged { old, new } => repels(old, pod) && !repels(new, pod),
+            Change::Pending { new, .. } => new.uid() == pod.uid(),
+            _ => true,
+        })
     }
     fn as_filter(&self) -> Option<&dyn Filter> {
         Some(self)
@@ -25,15 +34,17 @@ impl Plugin for TaintToleration {
     }
 }
 
+/// Whether the node has a taint that keeps the pod away.
+fn repels(node: &Node, pod: &PodInfo) -> bool {
+    let tolerated = |taint: &Taint| pod.spec.tolerations.iter().any(|t| t.tolerates(taint));
+    node.taints
+        .iter()
+        .any(|t| t.effect.repels() && !tolerated(t))
+}
+
 impl Filter for TaintToleration {
     fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Result<(), Status> {
-        let tolerated = |taint: &Taint| pod.spec.tolerations.iter().any(|t| t.tolerates(taint));
-        if node
-            .node
-            .taints
-            .iter()
-            .any(|t| t.effect.repels() && !tolerated(t))
-        {
+        if repels(&node.node, pod) {
             return Err(Status::unresolvable("node(s) had untolerated taint(s)"));
         }
         Ok(())

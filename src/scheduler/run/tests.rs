@@ -4,9 +4,10 @@ mod world;
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::model::NamespacedName;
 use crate::model::names::ACTION_ANNOTATION;
 use crate::scheduler::ports::CallError;
 use crate::store::Store;
@@ -40,7 +41,8 @@ async fn a_pod_that_fits_nowhere_says_why_once_and_goes_when_there_is_room() {
     let world = World::start().await;
     world.node("n1", "1");
     world.pod("a", "2", None);
-    let why = "0/1 nodes are available: 1 Insufficient cpu.";
+    let why = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: \
+               0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
     world
         .until("the condition is set", |w| w.conditions("a").len() == 1)
         .await;
@@ -336,22 +338,108 @@ async fn a_binding_that_fails_gives_the_room_back_and_is_tried_again() {
 async fn what_needs_a_missing_plugin_is_left_alone_and_named() {
     let world = World::start().await;
     world.node("n1", "8");
-    world.pod_json(
-        "a",
-        json!({"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"x"}}]}),
-        None,
-    );
+    world.pod_json("a", json!({"resourceClaims":[{"name":"gpu"}]}), None);
     world
         .until("the event is there", |w| w.count("FailedScheduling") == 1)
         .await;
     let notes = world.events_of("a", "FailedScheduling").await;
     assert!(
-        notes[0].contains("persistentVolumeClaim") && notes[0].contains("VolumeBinding"),
+        notes[0].contains("resourceClaims") && notes[0].contains("DynamicResources"),
         "{notes:?}"
     );
     pass(60).await;
     assert!(world.node_of("a").is_none() && world.conditions("a").is_empty());
     world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_higher_priority_displaces_the_least_important() {
+    let world = World::start().await;
+    world.node("n1", "2");
+    world.pod_json("low", json!({"priority":1,"containers":[asks("1")]}), None);
+    world.pod_json("high", json!({"priority":9,"containers":[asks("1")]}), None);
+    world.until("both run", |w| w.bound() == 2).await;
+    world.pod_json(
+        "higher",
+        json!({"priority":10,"containers":[asks("1")]}),
+        None,
+    );
+    world
+        .until("there is room", |w| w.node_of("higher").is_some())
+        .await;
+    let displaced = world.displaced();
+    assert_eq!(displaced.len(), 1, "{displaced:?}");
+    assert_eq!(displaced[0].0, "low");
+    assert_eq!(
+        displaced[0].1,
+        "wam-scheduler: preempting to accommodate a higher priority pod"
+    );
+    let told = world.events_of("low", "Preempted").await;
+    assert_eq!(told, ["Preempted by pod higher on node n1"]);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_never_preempts_waits() {
+    let world = World::start().await;
+    world.node("n1", "1");
+    world.pod_json("low", json!({"priority":1,"containers":[asks("1")]}), None);
+    world.until("it runs", |w| w.bound() == 1).await;
+    let polite = json!({"priority":9,"preemptionPolicy":"Never","containers":[asks("1")]});
+    world.pod_json("polite", polite, None);
+    world
+        .until("it is told", |w| w.conditions("polite").len() == 1)
+        .await;
+    let said = &world.conditions("polite")[0];
+    assert!(
+        said.ends_with("preemption: not eligible due to preemptionPolicy=Never."),
+        "{said}"
+    );
+    assert!(world.displaced().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_gets_its_volume_before_the_pod_is_bound() {
+    let world = World::start().await;
+    world.node("n1", "4");
+    world.object(
+        json!({"kind":"StorageClass","metadata":{"name":"c"},"provisioner":"csi.example.com",
+        "volumeBindingMode":"WaitForFirstConsumer"}),
+    );
+    let claim = |name: &str| {
+        json!({"kind":"PersistentVolumeClaim","metadata":{"namespace":"d","name":name,"uid":name,
+            "resourceVersion":"1"},"spec":{"storageClassName":"c","accessModes":["ReadWriteOnce"],
+            "resources":{"requests":{"storage":"1Gi"}}}})
+    };
+    world.object(json!({"kind":"PersistentVolume","metadata":{"name":"v","resourceVersion":"1"},
+        "spec":{"storageClassName":"c","accessModes":["ReadWriteOnce"],"capacity":{"storage":"2Gi"}},
+        "status":{"phase":"Available"}}));
+    for (pod, name) in [("first", "a"), ("second", "b")] {
+        world.object(claim(name));
+        let spec = json!({"containers":[asks("1")],
+            "volumes":[{"name":"v","persistentVolumeClaim":{"claimName":name}}]});
+        world.pod_json(pod, spec, None);
+        world
+            .until("it is bound", |w| w.node_of(pod).is_some())
+            .await;
+    }
+    let storage = world.storage();
+    let volume_of = |name: &str| {
+        storage.claims[&NamespacedName::new("d", name)]
+            .volume
+            .clone()
+    };
+    assert_eq!(
+        (volume_of("a"), volume_of("b")),
+        ("v".into(), "made".into())
+    );
+    world.stop().await;
+}
+
+/// A container that asks for so much cpu.
+fn asks(cpu: &str) -> Value {
+    json!({"name":"c","resources":{"requests":{"cpu":cpu}}})
 }
 
 #[tokio::test(start_paused = true)]

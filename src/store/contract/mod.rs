@@ -13,6 +13,7 @@ pub mod intents;
 pub mod leases;
 pub mod locks;
 pub mod many;
+pub mod retention;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub const CASES: &[Case] = cases![
     events::repetitions_append_nothing,
     events::bad_positions_are_refused,
     events::changes_move_after_writes,
+    retention::ended_actions_are_forgotten_by_age,
+    retention::the_oldest_ended_actions_are_forgotten_beyond_a_number,
 ];
 
 /// Cases in which many tasks share the store.

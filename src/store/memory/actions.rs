@@ -1,12 +1,13 @@
 //! Actions, who holds them, and the idempotency keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::store::{
-    ActionId, ActionPage, ActionRecord, Error, Idempotency, NewEvent, Result, write_mark,
+    ActionId, ActionPage, ActionRecord, Error, Idempotency, NewEvent, PRUNED_AT_ONCE, Result,
+    write_mark,
 };
 
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) struct Actions {
     index: BTreeMap<u64, ActionId>,
     /// Those not final, by acceptance.
     unfinished: BTreeMap<u64, ActionId>,
+    /// Those that are final, by when they ended.
+    finished: VecDeque<(Instant, ActionId)>,
     keys: HashMap<(String, String), KnownKey>,
     last_seq: u64,
 }
@@ -91,7 +94,9 @@ impl Actions {
         self.last_seq += 1;
         let seq = self.last_seq;
         self.index.insert(seq, record.id);
-        if !record.state.is_final() {
+        if record.state.is_final() {
+            self.finished.push_back((now, record.id));
+        } else {
             self.unfinished.insert(seq, record.id);
         }
         self.entries.insert(
@@ -206,7 +211,12 @@ impl Actions {
         }
     }
 
-    pub(super) fn save(&mut self, record: &ActionRecord, events: &[NewEvent]) -> Result<Saved> {
+    pub(super) fn save(
+        &mut self,
+        record: &ActionRecord,
+        events: &[NewEvent],
+        now: Instant,
+    ) -> Result<Saved> {
         let id = record.id;
         let entry = self.entries.get_mut(&id).ok_or(Error::NotFound(id))?;
         if entry.record.fence != record.fence {
@@ -226,8 +236,24 @@ impl Actions {
         if record.state.is_final() {
             entry.lease = None;
             self.unfinished.remove(&entry.seq);
+            self.finished.push_back((now, id));
         }
         Ok(Saved::Written(stored + 1))
+    }
+
+    pub(super) fn prune(&mut self, age: Duration, most: usize, now: Instant) -> usize {
+        let mut pruned = 0;
+        while pruned < PRUNED_AT_ONCE
+            && let Some((ended, id)) = self.finished.front().copied()
+            && (now.duration_since(ended) >= age || self.finished.len() > most)
+        {
+            self.finished.pop_front();
+            if let Some(entry) = self.entries.remove(&id) {
+                self.index.remove(&entry.seq);
+            }
+            pruned += 1;
+        }
+        pruned
     }
 }
 

@@ -146,7 +146,7 @@ impl Store for MemoryStore {
     async fn save(&self, record: &ActionRecord, events: &[NewEvent]) -> Result<u64> {
         let version = {
             let state = &mut *self.state();
-            match state.actions.save(record, events)? {
+            match state.actions.save(record, events, clock::instant())? {
                 actions::Saved::Repeated(version) => return Ok(version),
                 actions::Saved::Written(version) => {
                     state.events.append(events, clock::now());
@@ -160,6 +160,10 @@ impl Store for MemoryStore {
         };
         self.wake();
         Ok(version)
+    }
+
+    async fn prune(&self, age: Duration, most: usize) -> Result<usize> {
+        Ok(self.state().actions.prune(age, most, clock::instant()))
     }
 
     async fn lock(&self, name: &str, mode: LockMode, holder: &str) -> Result<bool> {

@@ -13,7 +13,7 @@ use super::{RedisStore, json};
 use crate::store::position::{Position, write_mark};
 use crate::store::{
     ActionId, ActionPage, ActionRecord, Claim, Error, Idempotency, Intent, IntentDelta, LockMode,
-    NewEvent, Refusal, Result, Store, StoredEvent, Submitted,
+    NewEvent, PRUNED_AT_ONCE, Refusal, Result, Store, StoredEvent, Submitted,
 };
 
 /// How long [`Store::ping`] waits: a probe wants its answer soon.
@@ -233,6 +233,15 @@ impl Store for RedisStore {
             Some("fenced") => Err(Error::Fenced(id)),
             _ => Err(Error::Stale(id)),
         }
+    }
+
+    async fn prune(&self, age: Duration, most: usize) -> Result<usize> {
+        let args = [
+            millis(age),
+            bytes(&most.to_string()),
+            bytes(&PRUNED_AT_ONCE.to_string()),
+        ];
+        self.run(&self.scripts.prune, &args).await
     }
 
     async fn lock(&self, name: &str, mode: LockMode, holder: &str) -> Result<bool> {

@@ -28,6 +28,7 @@ scripts![
     renew,
     release,
     save,
+    prune,
     list,
     lock,
     unlock,

@@ -2,6 +2,9 @@
 //!
 //! Everything else in this server is generic. A rule works on objects of the stored version.
 
+pub(crate) mod autoscaler;
+pub(crate) mod budget;
+pub(crate) mod cronjob;
 pub(crate) mod daemonset;
 pub(crate) mod data;
 pub(crate) mod event;
@@ -19,6 +22,7 @@ pub(crate) mod pod_update;
 pub(crate) mod priority;
 pub(crate) mod quantity;
 pub(crate) mod quota;
+pub(crate) mod quota_objects;
 pub(crate) mod rbac;
 pub(crate) mod secret;
 pub(crate) mod service;
@@ -63,10 +67,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
         ("", "secrets") => secret::prepare(object),
         ("", "persistentvolumes" | "persistentvolumeclaims") => volume::protect(key, object),
         ("apps", "daemonsets") => daemonset::count_template(None, object),
-        ("batch", "jobs") => {
-            let uid = meta::uid(object).to_owned();
-            job::prepare_create(object, &uid);
-        }
+        ("batch", "jobs") => job::prepare_create(call, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(call, object)?,
         _ => {}
     }
@@ -85,6 +86,9 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
         }
         ("", "nodes") => errors.extend(node::validate(object)),
         ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
+        ("", "services") => errors.extend(service::validate(object)),
+        ("batch", "cronjobs") => errors.extend(cronjob::validate(object)),
+        ("autoscaling", _) => errors.extend(autoscaler::validate(object)),
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
@@ -102,10 +106,11 @@ pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) ->
     if call.resource.facts.namespaced {
         namespace::admit(call, tx, object)?;
     }
-    if call.resource.rule_key() == ("", "pods") {
-        quota::admit_pod(call, tx, object)?;
+    match call.resource.rule_key() {
+        ("", "pods") => quota::admit_pod(call, tx, object),
+        ("", "events") => Ok(()),
+        _ => quota_objects::admit(call, tx, object),
     }
-    Ok(())
 }
 
 /// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
@@ -204,7 +209,16 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
         }
         (("", "pods"), "status") => pod_update::validate_status(live, new),
         (("", "nodes"), "") => node::validate_update(live, new),
-        (("", "services"), "") => service::validate_update(live, new),
+        (("", "persistentvolumeclaims"), "") => volume::validate_claim_update(live, new),
+        (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
+            rbac::validate_update(live, new)
+        }
+        (("", "services"), "") => {
+            let mut errors = service::validate_update(live, new);
+            errors.extend(service::validate(new));
+            errors
+        }
+        (("batch", "cronjobs"), "") => cronjob::validate(new),
         (("", "secrets"), "") => {
             let mut errors = data::validate_update(live, new);
             errors.extend(workload::validate_update(key, live, new));
@@ -216,10 +230,8 @@ pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<Fie
             errors.extend(data::validate(key, new));
             errors
         }
-        (("", "persistentvolumeclaims"), "") => volume::validate_claim_update(live, new),
-        (("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings"), "") => {
-            rbac::validate_update(live, new)
-        }
+        (("autoscaling", _), "") => autoscaler::validate(new),
+        (("batch", "jobs"), "") => job::validate_update(live, new),
         (_, "" | "scale") => {
             let mut errors = workload::validate(key, new);
             errors.extend(workload::validate_update(key, live, new));
@@ -239,7 +251,7 @@ pub(crate) fn may_vanish(object: &Value) -> bool {
 
 /// What follows from a change in the same transaction.
 pub(crate) fn after_change(call: &Call, tx: &mut Transaction<'_>, object: &Value) {
-    if matches!(call.resource.rule_key(), ("", "pods" | "resourcequotas")) {
+    if call.resource.facts.namespaced && call.resource.rule_key() != ("", "events") {
         quota::refresh(call, tx, meta::namespace(object));
     }
     if call.resource.rule_key() == ("", "events") {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::quantity;
+use super::{quantity, quota_objects};
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::error::Error;
 use crate::sandbox::apiserver::meta;
@@ -167,6 +167,11 @@ pub(crate) fn refresh(call: &Call, tx: &mut Transaction<'_>, namespace: &str) {
                 .map(|p| usage(&p.value, kind, resource))
                 .sum();
             used.insert(name.to_owned(), json!(print(sum, name)));
+        }
+        for name in hard.keys().filter(|_| !is_scoped(&quota.value)) {
+            if let Some(count) = quota_objects::used(registry, tx, namespace, name) {
+                used.insert(name.clone(), json!(count.to_string()));
+            }
         }
         let status = json!({"hard": hard, "used": used});
         if quota.value["status"] != status {

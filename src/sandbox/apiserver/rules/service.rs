@@ -96,6 +96,40 @@ pub(crate) fn prepare_update(live: &Value, new: &mut Value) {
     }
 }
 
+/// The ports that nodes give to services (`--service-node-port-range`).
+const NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
+
+/// What a service's ports must say (`ValidateService`; node ports are refused where they are allocated).
+pub(crate) fn validate(object: &Value) -> Vec<FieldError> {
+    let ports = meta::list(object, &["spec", "ports"]);
+    let kind = meta::text(object, &["spec", "type"]);
+    let headless = meta::text(object, &["spec", "clusterIP"]) == "None";
+    let mut errors = Vec::new();
+    if ports.is_empty() && !headless && kind != "ExternalName" {
+        errors.push(FieldError::required("spec.ports", ""));
+    }
+    for (at, port) in ports.iter().enumerate() {
+        if ports.len() > 1 && meta::text(port, &["name"]).is_empty() {
+            errors.push(FieldError::required(format!("spec.ports[{at}].name"), ""));
+        }
+    }
+    if errors.is_empty() {
+        for (at, port) in ports.iter().enumerate() {
+            let asked = meta::int(port, &["nodePort"]).filter(|asked| !NODE_PORTS.contains(asked));
+            if let Some(asked) = asked.filter(|asked| *asked != 0) {
+                let why = format!(
+                    "provided port is not in the valid range. The range of valid ports is {}-{}",
+                    NODE_PORTS.start(),
+                    NODE_PORTS.end()
+                );
+                let path = format!("spec.ports[{at}].nodePort");
+                errors.push(FieldError::invalid(path, asked, why));
+            }
+        }
+    }
+    errors
+}
+
 /// A cluster IP is for life.
 pub(crate) fn validate_update(live: &Value, new: &Value) -> Vec<FieldError> {
     let old = meta::text(live, &["spec", "clusterIP"]);

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::budget;
 use super::kinds::RuleKey;
 use super::{metadata, pod, pod_placement, priority};
 use crate::sandbox::apiserver::field::FieldError;
@@ -57,11 +58,7 @@ pub(crate) fn validate(key: RuleKey, object: &Value) -> Vec<FieldError> {
         ("policy", "poddisruptionbudgets") => {
             let spec = &object["spec"];
             if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
-                errors.push(FieldError::invalid(
-                    "spec",
-                    spec.clone(),
-                    "minAvailable and maxUnavailable cannot be both set",
-                ));
+                errors.push(budget::both_bounds(spec));
             }
             for field in ["minAvailable", "maxUnavailable"] {
                 int_or_percent(spec, "spec", field, &mut errors);

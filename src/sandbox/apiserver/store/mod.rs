@@ -7,6 +7,7 @@
 //! and watchers.
 
 pub(crate) mod event;
+mod index;
 pub(crate) mod object;
 mod transaction;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
 pub(crate) use event::{Change, Event};
+use index::Index;
 pub(crate) use object::Object;
 pub(crate) use transaction::Transaction;
 
@@ -24,18 +26,18 @@ pub(crate) use transaction::Transaction;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CollectionId(pub(crate) usize);
 
-/// Identifies an object in its collection. The namespace of cluster-scoped objects is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Identifies an object in its collection. The namespace of cluster-scoped objects is empty. Cheap to copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) name: Arc<str>,
 }
 
 impl Key {
     pub(crate) fn new(namespace: &str, name: &str) -> Self {
         Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
+            namespace: namespace.into(),
+            name: name.into(),
         }
     }
 }
@@ -58,6 +60,7 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 struct Collection {
     objects: BTreeMap<Key, Arc<Object>>,
+    indexes: Vec<Index>,
     log: VecDeque<Arc<Event>>,
     /// Sequence number of the log's first event.
     first: u64,
@@ -71,6 +74,7 @@ impl Collection {
     fn new() -> Self {
         Self {
             objects: BTreeMap::new(),
+            indexes: Vec::new(),
             log: VecDeque::new(),
             first: 0,
             floor: 0,
@@ -94,7 +98,32 @@ impl Collection {
         };
         self.objects
             .range((low, Bound::Unbounded))
-            .take_while(move |(key, _)| namespace.is_empty() || key.namespace == namespace)
+            .take_while(move |(key, _)| namespace.is_empty() || &*key.namespace == namespace)
+    }
+}
+
+/// A field and the value that it must have.
+pub(crate) type Fixed<'a> = (&'a str, &'a str);
+
+impl Collection {
+    /// The objects of a namespace (all if empty) that have the value of the first of these fields that there is
+    /// an index of; all of them if there is none.
+    fn candidates<'a>(
+        &'a self,
+        namespace: &'a str,
+        fixed: &'a [Fixed<'a>],
+    ) -> Box<dyn Iterator<Item = (&'a Key, &'a Arc<Object>)> + 'a> {
+        let index = fixed.iter().find_map(|(field, value)| {
+            let index = self.indexes.iter().find(|index| index.field() == *field)?;
+            (!value.is_empty()).then(|| index.keys(value))
+        });
+        match index {
+            Some(keys) => Box::new(
+                keys.filter(move |key| namespace.is_empty() || &*key.namespace == namespace)
+                    .filter_map(|key| Some((key, self.objects.get(key)?))),
+            ),
+            None => Box::new(self.range(namespace, None)),
+        }
     }
 }
 
@@ -148,6 +177,17 @@ impl Store {
         }
     }
 
+    /// Keeps the objects of a collection by this field, named as field selectors name it.
+    pub(crate) fn index(&self, collection: CollectionId, field: &'static str) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let c = &mut state.collections[collection.0];
+        let mut index = Index::new(field);
+        for (key, object) in &c.objects {
+            index.changed(key, None, Some(object));
+        }
+        c.indexes.push(index);
+    }
+
     // A panic while the lock was held cannot leave a half-done change that matters more than going on.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
@@ -172,9 +212,19 @@ impl Store {
 
     /// Newest objects of a namespace (all if empty). Copies pointers only.
     pub(crate) fn list(&self, collection: CollectionId, namespace: &str) -> Snapshot {
+        self.list_fixed(collection, namespace, &[])
+    }
+
+    /// The same, but objects that differ in one of these fields may be left out: as far as an index helps.
+    pub(crate) fn list_fixed(
+        &self,
+        collection: CollectionId,
+        namespace: &str,
+        fixed: &[Fixed<'_>],
+    ) -> Snapshot {
         let state = self.read();
         let objects = state.collections[collection.0]
-            .range(namespace, None)
+            .candidates(namespace, fixed)
             .map(|(key, object)| (key.clone(), object.clone()))
             .collect();
         Snapshot {
@@ -183,14 +233,16 @@ impl Store {
         }
     }
 
-    /// Up to `limit` objects after `start` that satisfy `keep`, as they were at `revision`, and
-    /// whether more follow. What was there is found by undoing the newer events of the log.
+    /// Up to `limit` objects after `start` that satisfy `keep` (which includes `fixed`), as they were at
+    /// `revision`, and how many more may follow. What was there is found by undoing the newer events of the log.
+    #[allow(clippy::too_many_arguments)] // What a page is.
     pub(crate) fn list_at(
         &self,
         collection: CollectionId,
         namespace: &str,
         start: Option<&Key>,
         revision: u64,
+        fixed: &[Fixed<'_>],
         keep: impl Fn(&Object) -> bool,
         limit: usize,
     ) -> Result<(Snapshot, usize), TooOld> {
@@ -202,7 +254,7 @@ impl Store {
         let newer = c.log.partition_point(|event| event.revision <= revision);
         let mut undone: BTreeMap<&Key, Option<&Arc<Object>>> = BTreeMap::new();
         for event in c.log.range(newer..) {
-            if (namespace.is_empty() || event.key.namespace == namespace)
+            if (namespace.is_empty() || &*event.key.namespace == namespace)
                 && start.is_none_or(|start| event.key > *start)
             {
                 undone.entry(&event.key).or_insert(event.previous.as_ref());
@@ -219,6 +271,12 @@ impl Store {
                 rest += 1;
             }
         };
+        if undone.is_empty() && start.is_none() && !fixed.is_empty() {
+            for (key, object) in c.candidates(namespace, fixed) {
+                take(key, object);
+            }
+            return Ok((Snapshot { objects, revision }, rest));
+        }
         let mut undone = undone.into_iter().peekable();
         for (key, object) in c.range(namespace, start) {
             while let Some((old_key, old)) = undone.next_if(|(old_key, _)| *old_key < key) {
@@ -264,11 +322,12 @@ impl Store {
         &self,
         collection: CollectionId,
         namespace: &str,
+        fixed: &[Fixed<'_>],
     ) -> (Snapshot, Subscription) {
         let state = self.read();
         let c = &state.collections[collection.0];
         let objects = c
-            .range(namespace, None)
+            .candidates(namespace, fixed)
             .map(|(key, object)| (key.clone(), object.clone()))
             .collect();
         let subscription = Subscription {

@@ -48,17 +48,19 @@ fn lists_the_past_by_undoing_the_log() {
     store.write(|tx| tx.remove(PODS, &Key::new("a", "b")));
     store.write(|tx| tx.remove(PODS, &Key::new("b", "z")));
     let all = |_: &Object| true;
-    let (past, rest) = store.list_at(PODS, "", None, then, all, 100).unwrap();
+    let (past, rest) = store.list_at(PODS, "", None, then, &[], all, 100).unwrap();
     assert_eq!(
         (names(&past), rest),
         (vec!["b=1".into(), "d=1".into(), "z=1".into()], 0)
     );
-    let (page, rest) = store.list_at(PODS, "", None, then, all, 2).unwrap();
+    let (page, rest) = store.list_at(PODS, "", None, then, &[], all, 2).unwrap();
     assert_eq!((names(&page), rest), (vec!["b=1".into(), "d=1".into()], 1));
     let start = &page.objects[1].0;
-    let (page, _) = store.list_at(PODS, "", Some(start), then, all, 2).unwrap();
+    let (page, _) = store
+        .list_at(PODS, "", Some(start), then, &[], all, 2)
+        .unwrap();
     assert_eq!(names(&page), ["z=1"]);
-    let (namespaced, _) = store.list_at(PODS, "a", None, then, all, 9).unwrap();
+    let (namespaced, _) = store.list_at(PODS, "a", None, then, &[], all, 9).unwrap();
     assert_eq!(names(&namespaced), ["b=1", "d=1"]);
     assert_eq!(names(&store.list(PODS, "")), ["a=1", "d=2"]);
 }
@@ -66,7 +68,7 @@ fn lists_the_past_by_undoing_the_log() {
 #[tokio::test]
 async fn watchers_see_each_event_once_and_learn_when_they_are_late() {
     let store = Store::new(1, 3);
-    let (snapshot, mut sub) = store.list_and_subscribe(PODS, "");
+    let (snapshot, mut sub) = store.list_and_subscribe(PODS, "", &[]);
     assert!(snapshot.objects.is_empty());
     put(&store, "a", "x", 1);
     put(&store, "a", "x", 2);
@@ -85,7 +87,7 @@ async fn watchers_see_each_event_once_and_learn_when_they_are_late() {
     assert_eq!(store.subscribe(PODS, 3).unwrap_err(), TooOld { oldest: 4 });
     let mut sub = store.subscribe(PODS, 5).unwrap();
     assert_eq!(store.poll(&mut sub, 10).unwrap().0.len(), 2);
-    assert!(store.list_at(PODS, "", None, 3, |_| true, 1).is_err());
+    assert!(store.list_at(PODS, "", None, 3, &[], |_| true, 1).is_err());
 }
 
 #[test]
@@ -100,4 +102,54 @@ fn bodies_leave_the_type_out_and_lines_put_it_in_front() {
         "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"2\"},\"spec\":1}}\n"
     );
     assert_eq!(&object::body(&json!({"kind": "Pod"}))[..], b"{}");
+}
+
+#[test]
+fn an_index_follows_every_change() {
+    let store = Store::new(1, 100);
+    let put = |namespace: &str, name: &str, node: &str| {
+        let value = json!({"metadata": {"name": name}, "spec": {"nodeName": node}});
+        store.write(|tx| tx.put(PODS, Key::new(namespace, name), value));
+    };
+    put("a", "before", "n1");
+    store.index(PODS, "spec.nodeName");
+    put("b", "two", "n1");
+    put("a", "one", "");
+    let on = |namespace: &str, node: &str| {
+        let snapshot = store.list_fixed(PODS, namespace, &[("spec.nodeName", node)]);
+        let names = snapshot.objects.iter().map(|(key, _)| key.name.to_string());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(on("", "n1"), "before two");
+    put("a", "one", "n1");
+    assert_eq!(on("", "n1"), "before one two");
+    assert_eq!(on("a", "n1"), "before one");
+    put("a", "before", "n2");
+    store.write(|tx| tx.remove(PODS, &Key::new("b", "two")));
+    assert_eq!(
+        (on("", "n1"), on("", "n2")),
+        ("one".into(), "before".into())
+    );
+    assert_eq!(on("", "n3"), "");
+    // No index helps with the absence of a value, or with another field.
+    assert_eq!(on("", ""), "before one");
+    assert_eq!(
+        store
+            .list_fixed(PODS, "", &[("status.phase", "x")])
+            .objects
+            .len(),
+        2
+    );
+    let (page, rest) = store
+        .list_at(
+            PODS,
+            "",
+            None,
+            store.revision(),
+            &[("spec.nodeName", "n2")],
+            |_| true,
+            1,
+        )
+        .unwrap();
+    assert_eq!((page.objects.len(), rest), (1, 0));
 }

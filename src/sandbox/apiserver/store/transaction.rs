@@ -47,6 +47,9 @@ impl Transaction<'_> {
         let object = Arc::new(Object::new(value, revision));
         let c = &mut self.state.collections[collection.0];
         let previous = c.objects.insert(key.clone(), object.clone());
+        for index in &mut c.indexes {
+            index.changed(&key, previous.as_deref(), Some(&object));
+        }
         let change = if previous.is_some() {
             Change::Modified
         } else {
@@ -64,6 +67,9 @@ impl Transaction<'_> {
     pub(crate) fn remove(&mut self, collection: CollectionId, key: &Key) -> Option<Arc<Object>> {
         let c = &mut self.state.collections[collection.0];
         let previous = c.objects.remove(key)?;
+        for index in &mut c.indexes {
+            index.changed(key, Some(&previous), None);
+        }
         self.state.revision += 1;
         let mut value = previous.value.clone();
         let revision = self.state.revision;

@@ -154,7 +154,7 @@ fn spend(budget: &Value, pod: &Key, call: &Call) -> Result<Option<Value>, Error>
     if !disrupted.is_object() {
         *disrupted = json!({});
     }
-    disrupted[pod.name.as_str()] = meta::time(call.now);
+    disrupted[&*pod.name] = meta::time(call.now);
     if allowed == 1 {
         set_disruption_allowed_false(&mut spent, generation, call);
     }

@@ -100,7 +100,7 @@ pub(crate) fn scale(call: &Call, method: &Method) -> Result<Reply, Error> {
         };
         change(call, |live| {
             let mut scaled = patch.apply(schema, &scale_of(live))?;
-            check(call, &patch, schema, &mut scaled)?;
+            check(call, schema, &patch, &mut scaled)?;
             apply(call, live, &scaled)
         })?
     };

@@ -235,7 +235,8 @@ pub(crate) fn read(call: &Call, selection: &Selection) -> Result<Listed, Error> 
                 (store.get(collection, &key).into_iter().collect(), revision)
             }
             None => {
-                let snapshot = store.list(collection, &selection.namespace);
+                let fixed = selection.fields.fixed();
+                let snapshot = store.list_fixed(collection, &selection.namespace, &fixed);
                 let objects = snapshot
                     .objects
                     .into_iter()
@@ -258,6 +259,7 @@ pub(crate) fn read(call: &Call, selection: &Selection) -> Result<Listed, Error> 
         &selection.namespace,
         page.start.as_ref(),
         revision,
+        &selection.fields.fixed(),
         keep,
         page.limit,
     );

@@ -114,55 +114,6 @@ impl Patch {
     }
 }
 
-fn json_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-/// A patched document that is no object of the kind; the real server shows all of it.
-fn patch_error(object: &Value, why: &str) -> Error {
-    let shown = match object {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let error = FieldError::invalid("patch", shown, why);
-    Error::invalid("", "", "", &[error])
-}
-
-/// Drops unknown fields of a patched object and reports them as the client wishes.
-pub(crate) fn check(
-    call: &Call,
-    patch: &Patch,
-    schema: &str,
-    object: &mut Value,
-) -> Result<(), Error> {
-    if !object.is_object() {
-        return Err(patch_error(object, "the patched document is no object"));
-    }
-    let unknown = prune_and_check(table(), schema, object);
-    let unknown = unknown.map_err(|e| patch.complaint(object, &e.to_string()))?;
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    match call.field_validation()? {
-        FieldValidation::Ignore => Ok(()),
-        FieldValidation::Warn => {
-            call.warn(unknown);
-            Ok(())
-        }
-        FieldValidation::Strict => {
-            let why = format!("strict decoding error: {}", unknown.join(", "));
-            Err(patch.complaint(object, &why))
-        }
-    }
-}
-
 /// A strategic patch is converted without JSON between, and complains in the words of
 /// `apimachinery/pkg/runtime/converter.go`.
 fn conversion_error(error: &str) -> String {
@@ -188,8 +139,60 @@ fn conversion_error(error: &str) -> String {
     } else if wanted.contains('.') {
         // A named text, such as v1.PullPolicy.
         "unrecognized type: string".to_owned()
+    } else if (given, wanted) == ("int64", "string") {
+        // Go would turn the number into a character.
+        "cannot convert int64 to string".to_owned()
     } else {
         format!("unrecognized type: {wanted}")
+    }
+}
+
+fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// A patched document that is no object of the kind; the real server shows all of it.
+fn patch_error(object: &Value, why: &str) -> Error {
+    let shown = match object {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let error = FieldError::invalid("patch", shown, why);
+    Error::invalid("", "", "", &[error])
+}
+
+/// Drops unknown fields of a patched object and reports them as the client wishes.
+pub(crate) fn check(
+    call: &Call,
+    schema: &str,
+    patch: &Patch,
+    object: &mut Value,
+) -> Result<(), Error> {
+    if !object.is_object() {
+        return Err(patch_error(object, "the patched document is no object"));
+    }
+    let unknown = prune_and_check(table(), schema, object);
+    let unknown = unknown.map_err(|e| patch.complaint(object, &e.to_string()))?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    match call.field_validation()? {
+        FieldValidation::Ignore => Ok(()),
+        FieldValidation::Warn => {
+            call.warn(unknown);
+            Ok(())
+        }
+        FieldValidation::Strict => {
+            let why = format!("strict decoding error: {}", unknown.join(", "));
+            Err(patch.complaint(object, &why))
+        }
     }
 }
 
@@ -201,7 +204,7 @@ pub(crate) fn patch(call: &Call) -> Result<Reply, Error> {
             let patched = change(call, |live| {
                 let mut object = patch.apply(&facts.schema, live)?;
                 same_kind(call, &mut object)?;
-                check(call, &patch, &facts.schema, &mut object)?;
+                check(call, &facts.schema, &patch, &mut object)?;
                 same_name(call, &object)?;
                 Ok(Changed {
                     object,

@@ -70,7 +70,8 @@ pub(crate) fn watch(call: Call, shutdown: CancellationToken) -> Result<Reply, Er
     };
     let mut pending = VecDeque::new();
     let (subscription, seen, initial) = if from_state {
-        let (snapshot, subscription) = store.list_and_subscribe(collection, &selection.namespace);
+        let (snapshot, subscription) =
+            store.list_and_subscribe(collection, &selection.namespace, &selection.fields.fixed());
         (subscription, snapshot.revision, snapshot.objects)
     } else {
         let current = store.revision();
@@ -206,7 +207,8 @@ impl Watcher {
             // The watch asked for a revision that was in the future then.
             return None;
         }
-        if !self.selection.namespace.is_empty() && event.key.namespace != self.selection.namespace {
+        if !self.selection.namespace.is_empty() && *event.key.namespace != *self.selection.namespace
+        {
             return None;
         }
         if self.selection.is_everything() {

@@ -120,6 +120,28 @@ async fn open_watches_break_when_nobody_listens() {
     assert_eq!(edge.get(MAPS).await.0, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn rules_made_later_meet_open_watches_once() {
+    let edge = edge(&[]).await;
+    let faults = edge.faults.clone();
+    let storm = async {
+        clock::sleep(Duration::from_secs(2)).await;
+        // About others, or thrown in vain: not thrown again when rules change.
+        faults.set(rules("watch pods cut\nwatch configmaps cut after=0 p=0").unwrap());
+        clock::sleep(Duration::from_secs(2)).await;
+        faults.add("watch configmaps 410".parse().unwrap());
+    };
+    let start = clock::instant();
+    let ((events, end), ()) = tokio::join!(watch(&edge, ""), storm);
+    assert_eq!(
+        (events.len(), end, start.elapsed().as_secs()),
+        (4, Some(Ok(())), 4)
+    );
+    assert!(events[3].starts_with("ERROR too old"), "{events:?}");
+    let matched: Vec<u64> = faults.report().iter().map(|c| c.matched).collect();
+    assert_eq!((matched, edge.injected()), (vec![0, 1, 1], vec![0, 0, 1]));
+}
+
 /// What clients of the library make of it: nothing is lost, nothing comes twice.
 #[tokio::test(start_paused = true)]
 async fn a_reflector_sees_everything_in_any_weather() {

@@ -9,10 +9,18 @@ fn quote(c: u8) -> String {
     match c {
         b'\'' => r"'\''".to_owned(),
         b'"' => "'\"'".to_owned(),
-        _ => {
-            let quoted = format!("{:?}", char::from(c).to_string());
-            format!("'{}'", &quoted[1..quoted.len() - 1])
-        }
+        b'\\' => r"'\\'".to_owned(),
+        b'\t' => r"'\t'".to_owned(),
+        b'\n' => r"'\n'".to_owned(),
+        b'\r' => r"'\r'".to_owned(),
+        0x07 => r"'\a'".to_owned(),
+        0x08 => r"'\b'".to_owned(),
+        0x0b => r"'\v'".to_owned(),
+        0x0c => r"'\f'".to_owned(),
+        0..0x20 | 0x7f => format!("'\\x{c:02x}'"),
+        // Go takes the byte for a character, of which these are not printed.
+        0x80..=0xa0 | 0xad => format!("'\\u{:04x}'", u32::from(c)),
+        _ => format!("'{}'", char::from(c)),
     }
 }
 

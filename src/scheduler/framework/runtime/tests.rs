@@ -3,9 +3,10 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::model::resources::intern;
+use crate::scheduler::diagnosis::FitError;
 use crate::scheduler::framework::PluginSet;
 use crate::scheduler::framework::plugin::{
-    Filter, PostFilter, PreFilter, PreScore, Reserve, Score,
+    Filter, NoHelp, PostFilter, PreFilter, PreScore, Reserve, Score,
 };
 use crate::scheduler::intents::IntentBook;
 use crate::scheduler::plugins::{registry, testing};
@@ -71,13 +72,8 @@ impl Filter for Puppet {
     }
 }
 impl PostFilter for Puppet {
-    fn post_filter(
-        &self,
-        _: &CycleState,
-        _: &PodInfo,
-        _: &BTreeMap<Arc<str>, Status>,
-    ) -> Result<Arc<str>, Status> {
-        Err(Status::unschedulable(format!("{} cannot help", self.name)))
+    fn post_filter(&self, _: &PostFilterContext<'_>) -> Result<Nomination, NoHelp> {
+        Err(Status::unschedulable(format!("{} cannot help", self.name)).into())
     }
 }
 impl PreScore for Puppet {
@@ -86,6 +82,7 @@ impl PreScore for Puppet {
         _: &mut CycleState,
         _: &PodInfo,
         _: &[Arc<NodeInfo>],
+        _: &Snapshot,
     ) -> Result<(), Status> {
         if self.score < 0 {
             Err(Status::skip())
@@ -256,11 +253,17 @@ fn a_failed_reserve_unreserves_all_in_reverse() {
 fn postfilter_collects_why_nothing_helps() {
     let (framework, _) = stage(|_| {});
     let pod = testing::asking("1", "1");
-    let reasons = framework.post_filter(&CycleState::default(), &pod, &BTreeMap::new());
-    assert_eq!(
-        reasons,
-        Err(vec!["A cannot help".to_owned(), "B cannot help".to_owned()])
-    );
+    let context = PostFilterContext {
+        framework: &framework,
+        state: &CycleState::default(),
+        pod: &pod,
+        snapshot: &Snapshot::default(),
+        error: &FitError::default(),
+        random: 0,
+    };
+    let (reasons, clear) = framework.post_filter(&context).unwrap_err();
+    assert_eq!(reasons, ["A cannot help", "B cannot help"]);
+    assert!(!clear);
 }
 
 #[test]

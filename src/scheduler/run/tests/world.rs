@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::SOON;
 use crate::clock;
 use crate::cluster::event::Kind;
-use crate::cluster::{Cache, ClusterEvent};
+use crate::cluster::{Cache, ClusterEvent, Object, read};
+use crate::model::storage::{self, ClaimRef, Volume};
 use crate::model::{NamespacedName, OwnerRef, ReplicaSet, WorkloadRef};
 use crate::scheduler::ports::{
     Binder, Binding, CallError, EventSink, Leadership, OwnerLookup, PodEvent, PodStatus,
-    ScheduledCondition,
+    ScheduledCondition, Victims, Volumes,
 };
 use crate::scheduler::{Metrics, Options, Ports, Scheduler};
 use crate::store::memory::MemoryStore;
@@ -40,6 +41,8 @@ struct Content {
     conditions: Vec<(String, String)>,
     events: Vec<PodEvent>,
     owners: HashMap<String, Option<String>>,
+    /// Uids of pods preempted, and why.
+    displaced: Vec<(String, String)>,
 }
 
 pub(super) struct World {
@@ -133,6 +136,56 @@ impl PodStatus for Hands {
     }
 }
 
+#[async_trait]
+impl Victims for Hands {
+    async fn displace(&self, _: &NamespacedName, uid: &str, why: &str) -> Result<(), CallError> {
+        let pod = self.touch(|c| {
+            c.displaced.push((uid.to_owned(), why.to_owned()));
+            c.pods.remove(uid)
+        });
+        if let Some(pod) = pod {
+            let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+            let key = NamespacedName::new("d", name);
+            self.cache.apply(ClusterEvent::PodGone(key, uid.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Volumes for Hands {
+    async fn bind(&self, volume: &Volume, claim: &storage::Claim) -> Result<(), CallError> {
+        let mut bound = volume.clone();
+        bound.resource_version = "later".to_owned();
+        bound.claim = Some(ClaimRef {
+            key: claim.key.clone(),
+            uid: claim.uid.clone(),
+        });
+        self.cache
+            .apply(ClusterEvent::Object(Object::Volume(Arc::new(bound))));
+        self.complete(claim, volume.name.clone(), None);
+        Ok(())
+    }
+
+    async fn provision(&self, claim: &storage::Claim, node: &str) -> Result<(), CallError> {
+        self.complete(claim, "made".to_owned(), Some(node.to_owned()));
+        Ok(())
+    }
+}
+
+impl Hands {
+    /// As a volume controller does in the end.
+    fn complete(&self, claim: &storage::Claim, volume: String, node: Option<String>) {
+        let mut bound = claim.clone();
+        bound.resource_version = "later".to_owned();
+        bound.volume = volume;
+        bound.bind_completed = true;
+        bound.selected_node = node;
+        self.cache
+            .apply(ClusterEvent::Object(Object::Claim(Arc::new(bound))));
+    }
+}
+
 impl EventSink for Hands {
     fn record(&self, event: PodEvent) {
         self.touch(|c| c.events.push(event));
@@ -207,6 +260,8 @@ impl World {
             events: Arc::new(hands.clone()),
             owners: Arc::new(hands.clone()),
             leadership: Arc::new(Leads(leads.clone())),
+            victims: Arc::new(hands.clone()),
+            volumes: Arc::new(hands.clone()),
         };
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let options = Options::default();
@@ -280,6 +335,21 @@ impl World {
             .insert(name.to_owned(), pod.clone());
         let pod: core::Pod = serde_json::from_value(pod).unwrap();
         self.cache.apply(ClusterEvent::Pod(Arc::new(pod)));
+    }
+
+    /// Any other object of the cluster.
+    pub(super) fn object(&self, object: Value) {
+        self.cache.apply(read::event_of(object).unwrap().unwrap());
+    }
+
+    /// Claims and volumes, as they are now.
+    pub(super) fn storage(&self) -> Arc<crate::cluster::Storage> {
+        self.cache.snapshot().objects.storage.clone()
+    }
+
+    /// The pods preempted, and why.
+    pub(super) fn displaced(&self) -> Vec<(String, String)> {
+        self.content.lock().unwrap().displaced.clone()
     }
 
     pub(super) fn gone(&self, name: &str) {
@@ -466,6 +536,9 @@ impl Store for Fragile {
         unreachable!("not the scheduler's")
     }
     async fn save(&self, _: &ActionRecord, _: &[NewEvent]) -> store::Result<u64> {
+        unreachable!("not the scheduler's")
+    }
+    async fn prune(&self, _: Duration, _: usize) -> store::Result<usize> {
         unreachable!("not the scheduler's")
     }
     async fn lock(&self, _: &str, _: LockMode, _: &str) -> store::Result<bool> {

@@ -20,6 +20,7 @@ local intents, locks = {}, {}
 if ARGV[6] == '1' then
   want('queue', 'zset')
   want('held', 'zset')
+  want('finished', 'zset')
   want('owners', 'hash')
   check_intents()
   intents = redis.call('SMEMBERS', want('intents-of:' .. id, 'set'))
@@ -39,6 +40,7 @@ redis.call('HSET', action.key, 'record', ARGV[2], 'version', text(version + 1),
 if ARGV[6] == '1' then
   redis.call('ZREM', key('queue'), id)
   redis.call('ZREM', key('held'), id)
+  redis.call('ZADD', key('finished'), now(), id)
   redis.call('HDEL', key('owners'), id)
   for _, name in ipairs(intents) do
     withdraw(name, tonumber(ARGV[7]))

@@ -3,6 +3,7 @@ local id, record, final, asked = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local k = want('action:' .. id, 'hash')
 want('index', 'zset')
 want('queue', 'zset')
+want('finished', 'zset')
 want('events', 'stream')
 want('changes', 'stream')
 local idem
@@ -27,6 +28,8 @@ redis.call('HSET', k, 'record', record, 'version', ARGV[7], 'fence', ARGV[8], 'f
 redis.call('ZADD', key('index'), seq, id)
 if final == '0' then
   redis.call('ZADD', key('queue'), seq, id)
+else
+  redis.call('ZADD', key('finished'), now(), id)
 end
 if idem then
   redis.call('SET', idem, id .. ' ' .. ARGV[5], 'PX', ARGV[6])
