@@ -49,8 +49,8 @@ macro_rules! concepts {
 }
 
 concepts!(
-    apply, bad_input, bind, create, delete, evict, list, namespaces, patch, pods, scale, update,
-    validation, victims, watch
+    apply, bad_input, bind, create, delete, evict, list, namespaces, patch, pods, quota, scale,
+    update, validation, victims, watch
 );
 
 /// Every record belongs to a case, and how many there are is said (past the test harness's capture).

@@ -89,26 +89,3 @@ impl Case {
         self.kubelet_says(name, status).await;
     }
 }
-
-impl Case {
-    /// Tries to create something until the answer is as it will be: admission reads from caches, which a
-    /// new LimitRange reaches a moment later.
-    pub(crate) async fn until_created(
-        &self,
-        path: &str,
-        headers: &[(&str, &str)],
-        object: &Value,
-        is: impl Fn(&crate::case::Answer) -> bool,
-    ) -> crate::case::Answer {
-        let start = wam::clock::instant();
-        loop {
-            let body = object.to_string();
-            let answer = self.quietly(http::Method::POST, path, headers, body).await;
-            if is(&answer) {
-                return answer;
-            }
-            assert!(start.elapsed() < crate::case::PATIENCE, "{}", answer.body);
-            wam::clock::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    }
-}

@@ -85,22 +85,15 @@ pub(crate) fn admit_pod(call: &Call, tx: &Transaction<'_>, pod: &Value) -> Resul
             continue;
         }
         let (mut requested, mut used, mut limited) = (Vec::new(), Vec::new(), Vec::new());
+        let mut missing = Vec::new();
         for (name, kind, resource) in COUNTED {
             let Some(hard) = quantity::milli(&quota.value["spec"]["hard"][name]) else {
                 continue;
             };
             let asked = usage(pod, kind, resource);
             if !kind.is_empty() && asked == 0 {
-                let why = format!(
-                    "failed quota: {}: must specify {name} for: {}",
-                    meta::name(&quota.value),
-                    container_names(pod)
-                );
-                return Err(Error::forbidden(
-                    call.resource.group_resource(),
-                    meta::name(pod),
-                    &why,
-                ));
+                missing.push(format!("{name} for: {}", container_names(pod)));
+                continue;
             }
             let now: i128 = tx
                 .range(call.resource.collection, namespace)
@@ -112,6 +105,19 @@ pub(crate) fn admit_pod(call: &Call, tx: &Transaction<'_>, pod: &Value) -> Resul
                 used.push(format!("{name}={}", print(now, name)));
                 limited.push(format!("{name}={}", print(hard, name)));
             }
+        }
+        if !missing.is_empty() {
+            missing.sort();
+            let why = format!(
+                "failed quota: {}: must specify {}",
+                meta::name(&quota.value),
+                missing.join("; ")
+            );
+            return Err(Error::forbidden(
+                call.resource.group_resource(),
+                meta::name(pod),
+                &why,
+            ));
         }
         if !requested.is_empty() {
             for list in [&mut requested, &mut used, &mut limited] {
