@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::case::{Answer, Case};
 use crate::things::*;
 
-cases![pods_are_counted, requests_are_counted];
+cases![pods_are_counted, requests_are_counted, scopes];
 
 const QUOTAS: &str = "/api/v1/namespaces/{ns}/resourcequotas";
 
@@ -63,4 +63,23 @@ async fn requests_are_counted(t: &mut Case) {
     create(t, "the rest", asking("b", both("300m", "512Mi"))).await;
     let seen = t.until("its use", &format!("{QUOTAS}/q"), |a| a.body["status"]["used"]["requests.cpu"] == "1").await;
     t.found("status", &seen.body["status"]);
+}
+
+async fn scopes(t: &mut Case) {
+    t.with_account().await;
+    quota(t, json!({"hard": {"pods": "1"}, "scopes": ["BestEffort"]})).await;
+    create(t, "one without requests", pod("a")).await;
+    create(t, "another", pod("b")).await;
+    create(t, "one with", asking("c", json!({"requests": {"cpu": "1"}}))).await;
+    let seen = t.until("its use", &format!("{QUOTAS}/q"), |a| a.body["status"]["used"]["pods"] == "1").await;
+    t.found("used", &seen.body["status"]["used"]);
+    t.note("by priority class");
+    t.make(QUOTAS, json!({"metadata": {"name": "p"}, "spec": {"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [
+        {"scopeName": "PriorityClass", "operator": "In", "values": ["system-cluster-critical"]}]}}})).await;
+    t.until("its status", &format!("{QUOTAS}/p"), |a| a.body["status"]["used"].is_object()).await;
+    let mut system = asking("d", json!({"requests": {"cpu": "1"}}));
+    create(t, "an ordinary one", system.clone()).await;
+    system["metadata"]["name"] = json!("e");
+    system["spec"]["priorityClassName"] = json!("system-cluster-critical");
+    create(t, "a critical one", system).await;
 }
