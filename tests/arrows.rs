@@ -70,7 +70,7 @@ const GUARDED: &[(&str, &[&str])] = &[
     ("redis::", &["store/redis"]),
     ("petgraph::", &["actions/"]),
     ("axum::", &["api/", "app/", "sandbox/", "cli/"]),
-    ("reqwest::", &["cli/"]),
+    ("reqwest::", &["cli/", "app/extender"]),
     ("std::time::Instant", &["clock.rs"]),
     ("SystemTime", &["clock.rs"]),
 ];

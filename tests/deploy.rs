@@ -290,6 +290,131 @@ impl Walk<'_> {
             "{ended:#}"
         );
         self.too_big().await;
+        self.displaced().await;
+        self.volumes().await;
+    }
+
+    /// A pod that asks for most of a node, and one of higher priority that asks for it too.
+    async fn displaced(&self) {
+        let admin = self.ground.admin();
+        self.ground.apply(&json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "urgent"}, "value": 1000,
+        }));
+        let node = kubectl_json(admin, &["get", "node", "k3d-aces-agent-6"]);
+        let room = node["status"]["allocatable"]["cpu"]
+            .as_str()
+            .expect("its room");
+        let room: u64 = match room.strip_suffix('m') {
+            Some(milli) => milli.parse().expect("a number"),
+            None => room.parse::<u64>().expect("a number") * 1000,
+        };
+        let pod = |name: &str, class: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": self.namespace},
+                "spec": {
+                    "schedulerName": "wam-scheduler", "priorityClassName": class, "terminationGracePeriodSeconds": 1,
+                    "nodeSelector": {"kubernetes.io/hostname": "k3d-aces-agent-6"},
+                    "containers": [{
+                        "name": "a", "image": "a",
+                        "resources": {"requests": {"cpu": format!("{}m", room * 6 / 10)}},
+                    }],
+                },
+            })
+        };
+        for (name, class) in [("patient", ""), ("urgent", "urgent")] {
+            self.ground.apply(&pod(name, class));
+            self.until_bound(name).await;
+        }
+        let left = kubectl_json(admin, &["get", "pods", "-n", self.namespace]).to_string();
+        assert!(!left.contains("\"patient\""), "it was displaced");
+        self.gone(&["pod", "urgent"]);
+        kubectl(admin, &["delete", "priorityclass", "urgent"]).expect("deleted");
+    }
+
+    /// A claim for which a volume waits, and one for which a volume is made on the node that is chosen.
+    async fn volumes(&self) {
+        let admin = self.ground.admin();
+        for (class, provisioner) in [
+            ("waits", "kubernetes.io/no-provisioner"),
+            ("makes", "example.com/makes"),
+        ] {
+            let name = format!("{}-{class}", self.namespace);
+            let metadata = json!({"name": name, "namespace": self.namespace});
+            self.ground.apply(&json!({
+                "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
+                "provisioner": provisioner, "volumeBindingMode": "WaitForFirstConsumer",
+            }));
+            if class == "waits" {
+                self.ground.volume(&name, &name);
+            }
+            self.ground.apply(&json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata,
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"], "storageClassName": name,
+                    "resources": {"requests": {"storage": "1Gi"}},
+                },
+            }));
+            self.ground.apply(&json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+                "spec": {
+                    "schedulerName": "wam-scheduler",
+                    "containers": [{"name": "a", "image": "a"}],
+                    "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": name}}],
+                },
+            }));
+            if class == "makes" {
+                until("the claim has its node", async || {
+                    let claim = kubectl_json(admin, &["get", "pvc", &name, "-n", self.namespace]);
+                    let annotations = &claim["metadata"]["annotations"];
+                    match annotations["volume.kubernetes.io/selected-node"].as_str() {
+                        Some(_) => Ok(()),
+                        None => Err(annotations.to_string()),
+                    }
+                })
+                .await;
+                // The provisioner's part.
+                self.ground.volume(&name, &name);
+                let claim =
+                    json!({"spec": {"claimRef": {"namespace": self.namespace, "name": name}}});
+                let args = [
+                    "patch",
+                    "pv",
+                    &name,
+                    "--type=merge",
+                    "-p",
+                    &claim.to_string(),
+                ];
+                kubectl(admin, &args).expect("the claim's");
+            }
+            self.until_bound(&name).await;
+            for kind in ["pod", "pvc"] {
+                self.gone(&[kind, &name]);
+            }
+            for kind in ["pv", "storageclass"] {
+                kubectl(admin, &["delete", kind, &name]).expect("deleted");
+            }
+        }
+    }
+
+    async fn until_bound(&self, name: &str) {
+        until("the pod is bound", async || {
+            let args = ["get", "pod", name, "-n", self.namespace];
+            let pod = kubectl_json(self.ground.admin(), &args);
+            match pod["spec"]["nodeName"].as_str() {
+                Some(_) => Ok(()),
+                None => {
+                    let of = ["get", "pv,pvc", "-A"];
+                    let volumes = kubectl(self.ground.admin(), &of).unwrap_or_default();
+                    Err(format!("{name}: {:#}\n{volumes}", pod["status"]))
+                }
+            }
+        })
+        .await;
+    }
+
+    fn gone(&self, object: &[&str]) {
+        let args = [&["delete", "-n", self.namespace, "--now"], object].concat();
+        kubectl(self.ground.admin(), &args).expect("deleted");
     }
 
     /// A pod for which no node has room says so: a condition, an event, and a series when it happens again.
@@ -557,7 +682,7 @@ async fn policy(ground: &Ground) {
             "may change its annotation alone",
         ),
         // What is not granted at all.
-        (vec!["delete", "pod", &pod], "cannot delete resource"),
+        (vec!["delete", "pod", &pod], "marked as displaced"),
         (
             vec!["scale", "deployment", "test-b", "--replicas=0"],
             "cannot patch resource \"deployments/scale\"",
@@ -651,7 +776,7 @@ async fn status(own: &Path, pod: &str) {
         ),
         (
             json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
-            "may change PodScheduled alone",
+            "may change PodScheduled and DisruptionTarget alone",
         ),
         (
             json!({"metadata": {"labels": {"a": "b"}}}),

@@ -3,7 +3,8 @@
 //! out. What still differs stands in `tests/session/differences.yaml` with its reason.
 //!
 //! The script is `tests/session/*.session` (`session_support::script` says how it is written); both
-//! transcripts are written to the target's `tmp/kubectl-session`.
+//! transcripts are written to the target's `tmp/kubectl-session`. With `WAM_SESSION_ONLY=20,40` only some of its
+//! files are walked. With `WAM_WRITE_DESCRIPTIONS=1` it writes what `kubectl explain` tells in the sandbox anew.
 // It talks to other processes: their time is the real one.
 #![allow(
     clippy::disallowed_methods,
@@ -19,6 +20,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use session_support::compare::{accepted, compare};
+use session_support::descriptions;
 use session_support::side::{self, Answer, Ground};
 use session_support::{script, side::run};
 use support::testbed::Testbed;
@@ -29,6 +31,10 @@ async fn kubectl_cannot_tell_the_sandbox_from_a_real_cluster() {
     let Some(testbed) = support::require("the kubectl session", started) else {
         return;
     };
+    if std::env::var_os("WAM_WRITE_DESCRIPTIONS").is_some() {
+        descriptions::write(&testbed.kubectl()).await;
+        return;
+    }
     let steps = script::read();
     let whole = std::env::var_os("WAM_SESSION_ONLY").is_none();
     let sandbox = Box::pin(side::sandbox()).await;

@@ -6,6 +6,7 @@
 //! its moment is cut off, which is safe, since every action is on record and every call conditional.
 
 mod apiserver;
+mod extender;
 mod pages;
 mod placement;
 
@@ -176,7 +177,12 @@ impl App {
         let cache = Cache::new();
         let failed = CancellationToken::new();
         let mut watches = Stage::new(&failed);
-        let running = feed(&mut watches, &clients, &kube_metrics, &cache, settings.seed);
+        let configured = &settings.scheduling.extenders;
+        let objects = Arc::new(extender::Objects::default());
+        let extenders =
+            extender::extenders(configured, &objects).map_err(Error::Profile)?;
+        let whole = (settings.scheduler && !extenders.is_empty()).then_some(objects);
+        let running = feed(&mut watches, &clients, &kube_metrics, (&cache, whole), settings.seed);
 
         let (answers, probing) = apiserver::probe(Arc::clone(&clients.lease), watches.stop.clone());
         watches.spawn(probing);
@@ -201,10 +207,15 @@ impl App {
                 Arc::clone(&cache),
                 Arc::clone(&store),
                 scheduler::Ports {
-                    binder: Arc::new(ApiBinder::new(
-                        Arc::clone(&clients.binds),
-                        Arc::clone(&leadership),
-                    )),
+                    extenders: extender::in_order(&extenders),
+                    binder: Arc::new(extender::ExtendedBinder {
+                        inner: Arc::new(ApiBinder::new(
+                            Arc::clone(&clients.binds),
+                            Arc::clone(&leadership),
+                        )),
+                        extenders,
+                        cache: Arc::clone(&cache),
+                    }),
                     status: Arc::new(ApiPodStatus::new(Arc::clone(&clients.reports))),
                     events: Arc::new(sink),
                     owners: Arc::new(ApiOwners::new(Arc::clone(&clients.reports))),
@@ -368,7 +379,7 @@ fn feed(
     stage: &mut Stage,
     clients: &Clients,
     metrics: &KubeMetrics,
-    cache: &Arc<Cache>,
+    (cache, whole): (&Arc<Cache>, Option<Arc<extender::Objects>>),
     seed: u64,
 ) -> Watches {
     let (sender, mut changes) = mpsc::channel(CHANGES);
@@ -377,6 +388,9 @@ fn feed(
     let cache = Arc::clone(cache);
     stage.spawn(async move {
         while let Some(change) = changes.recv().await {
+            if let Some(objects) = &whole {
+                objects.apply(&change);
+            }
             cache.apply(change);
         }
     });

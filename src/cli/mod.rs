@@ -80,7 +80,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => Box::pin(serve::run(command)).await?,
         Command::Sandbox(command) => Box::pin(sandbox::run(command)).await?,
         Command::Kubelets(command) => Box::pin(kubelets::run(command)).await?,
-        Command::Explain(command) => return explain::run(&command),
+        Command::Explain(command) => return Box::pin(explain::run(command)).await,
         Command::Client(command) => return Box::pin(client::run(command)).await,
     }
     Ok(ExitCode::SUCCESS)

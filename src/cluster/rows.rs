@@ -174,6 +174,15 @@ impl NodeInfo {
     }
 }
 
+/// An image, as the cluster knows it (`framework.ImageStateSummary`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageState {
+    /// How many nodes hold it.
+    pub nodes: u32,
+    /// Its size in bytes, as the first of them has told it.
+    pub size: i64,
+}
+
 /// The cluster at one moment. Immutable; nodes that did not change are shared with earlier snapshots.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -181,8 +190,8 @@ pub struct Snapshot {
     pub nodes: Vec<Arc<NodeInfo>>,
     /// Where a node is in `nodes`.
     pub index: Arc<HashMap<Arc<str>, usize>>,
-    /// How many nodes hold an image.
-    pub image_nodes: Arc<HashMap<Arc<str>, u32>>,
+    /// The images that nodes hold.
+    pub image_nodes: Arc<HashMap<Arc<str>, ImageState>>,
     /// Pending pods by the node nominated for them.
     pub nominated: Arc<HashMap<Arc<str>, Vec<Arc<PodInfo>>>>,
     /// PodDisruptionBudgets.

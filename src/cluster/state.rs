@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::change::Change;
 use super::event::Kind;
 use super::objects::Objects;
-use super::rows::{NodeInfo, PodInfo, Snapshot};
+use super::rows::{ImageState, NodeInfo, PodInfo, Snapshot};
 use super::tree::NodeTree;
 use crate::model::resources::intern;
 use crate::model::{Deployment, NamespacedName, Node, ReplicaSet};
@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) deployments: HashMap<NamespacedName, Arc<Deployment>>,
     pub(super) deployment_keys: HashMap<String, NamespacedName>,
     pub(super) synced: BTreeSet<Kind>,
-    image_nodes: Arc<HashMap<Arc<str>, u32>>,
+    image_nodes: Arc<HashMap<Arc<str>, ImageState>>,
     /// Pods that have, or had lately, a nominated node.
     nominated: BTreeSet<String>,
     snapshot: Arc<Snapshot>,
@@ -181,15 +181,19 @@ impl State {
         }
         let counts = Arc::make_mut(&mut self.image_nodes);
         for (image, _) in old.iter().flat_map(|n| &n.images) {
-            if let Some(count) = counts.get_mut(image) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(state) = counts.get_mut(image) {
+                state.nodes -= 1;
+                if state.nodes == 0 {
                     counts.remove(image);
                 }
             }
         }
-        for (image, _) in new.iter().flat_map(|n| &n.images) {
-            *counts.entry(image.clone()).or_default() += 1;
+        for (image, size) in new.iter().flat_map(|n| &n.images) {
+            let first = ImageState {
+                nodes: 0,
+                size: *size,
+            };
+            counts.entry(image.clone()).or_insert(first).nodes += 1;
         }
     }
 

@@ -9,8 +9,9 @@ use tracing::{debug, warn};
 
 use super::binding::Bound;
 use super::cycle::{self, Choice, Failure};
-use super::diagnosis::{FitError, truncated};
-use super::framework::{CycleState, Framework, Status};
+use super::diagnosis::{FitError, Nominate, truncated};
+use super::extender::{self, EXTENDER};
+use super::framework::{CycleState, Framework, Point, Status};
 use super::intents::Match;
 use super::metrics::Attempt;
 use super::plugins::action_intent::Target;
@@ -31,6 +32,7 @@ pub(super) struct InBinding {
     node: String,
     promises: Promises,
     started: Instant,
+    sent: Option<Instant>,
 }
 
 /// What the intents say about a pod that is to be decided.
@@ -73,13 +75,13 @@ impl Scheduler {
                 self.queue.put_back(pod, clock::instant());
                 continue;
             }
-            snapshot = self.attempt(pod, intents_known, snapshot.take());
+            snapshot = Box::pin(self.attempt(pod, intents_known, snapshot.take())).await;
         }
     }
 
     /// Decides one pod. The snapshot is handed from one to the next only to be dropped before the next is
     /// taken, so that it need not be copied.
-    fn attempt(
+    async fn attempt(
         &mut self,
         mut pod: QueuedPod,
         intents_known: bool,
@@ -140,13 +142,14 @@ impl Scheduler {
             self.not_supported(pod, intent.as_deref(), &status);
             return Some(snapshot);
         }
-        match cycle::schedule(
-            &framework,
-            &mut self.search,
-            &mut state,
-            &pod.info,
-            &snapshot,
-        ) {
+        let (search, info) = (&mut self.search, &pod.info);
+        let decided = if self.ports.extenders.is_empty() {
+            cycle::schedule(&framework, search, &mut state, info, &snapshot)
+        } else {
+            let extenders = &self.ports.extenders;
+            extender::schedule(extenders, &framework, search, &mut state, info, &snapshot).await
+        };
+        match decided {
             Ok(choice) => {
                 let took = clock::instant().duration_since(started);
                 self.metrics.algorithm(took.as_secs_f64());
@@ -229,14 +232,15 @@ impl Scheduler {
             self.queue.done(pod.uid());
             return;
         }
+        let info = &pod.info;
         let decided = framework
-            .reserve(&state, &pod.info, &node)
-            .and_then(|()| framework.permit(&state, &pod.info, &node))
-            .and_then(|()| framework.bind(&state, &pod.info, &node));
+            .timed(Point::Reserve, || framework.reserve(&state, info, &node))
+            .and_then(|()| framework.timed(Point::Permit, || framework.permit(&state, info, &node)))
+            .and_then(|()| framework.timed(Point::PreBind, || framework.bind(&state, info, &node)));
         match decided {
             Ok((work, binding)) => {
                 self.queue.done(pod.uid());
-                let uid = pod.uid().to_owned();
+                let (uid, sent) = (pod.uid().to_owned(), framework.start());
                 let promises = Promises::new(&work, &node);
                 promises.make(&self.cache);
                 self.binding.insert(
@@ -248,6 +252,7 @@ impl Scheduler {
                         node,
                         promises,
                         started,
+                        sent,
                     },
                 );
                 self.caller.bind(binding, work, &self.cache);
@@ -269,6 +274,7 @@ impl Scheduler {
             node,
             promises,
             started,
+            sent,
         }) = self.binding.remove(uid)
         else {
             return;
@@ -277,6 +283,7 @@ impl Scheduler {
         let profile = framework.scheduler_name.clone();
         let seconds = now.duration_since(started).as_secs_f64();
         if matches!(bound, Bound::Done) {
+            framework.ran(Point::Bind, None, sent);
             let note = format!("Successfully assigned {} to {node}", pod.info.pod.key);
             self.event(&pod, false, "Scheduled", "Binding", note);
             framework.post_bind(&pod.info, &node);
@@ -355,7 +362,10 @@ impl Scheduler {
         let profile = &framework.scheduler_name;
         let mut fit = match failure {
             Failure::Error(status) => {
-                let message = format!("running {} plugin: {}", status.plugin, status.message());
+                let message = match status.plugin {
+                    EXTENDER => status.message(),
+                    plugin => format!("running {plugin} plugin: {}", status.message()),
+                };
                 self.event(
                     &pod,
                     true,
@@ -393,6 +403,12 @@ impl Scheduler {
             }
             None => {
                 let nomination = fit.as_mut().map(|e| std::mem::take(&mut e.nomination));
+                if let Some(nomination) = &nomination {
+                    self.metrics.preempted(match nomination {
+                        Nominate::Node(nomination) => Some(nomination.victims.len()),
+                        _ => None,
+                    });
+                }
                 let nominated = self.nominate(&pod, nomination.unwrap_or_default());
                 self.condition(&mut pod, "Unschedulable", message, nominated);
             }

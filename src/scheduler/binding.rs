@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::extender::Extenders;
 use super::framework::plugin::PreBindWork;
 use super::ports::{
     Binder, Binding, CallError, EventSink, Leadership, OwnerLookup, PodStatus, ScheduledCondition,
@@ -36,6 +37,8 @@ pub struct Ports {
     pub owners: Arc<dyn OwnerLookup>,
     /// Says whether we may act.
     pub leadership: Arc<dyn Leadership>,
+    /// Decide with us.
+    pub extenders: Extenders,
     /// Makes room.
     pub victims: Arc<dyn Victims>,
     /// Binds volumes to claims.

@@ -1,6 +1,7 @@
 //! One scheduling cycle's decision: PreFilter, Filter, Score, and the choice. Pure: a snapshot goes in, a
 //! node comes out (`schedule_one.go`).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -9,7 +10,7 @@ use rand::rngs::StdRng;
 use super::diagnosis::{FitError, Nominate};
 use super::framework::plugin::PostFilterContext;
 use super::framework::runtime::not_satisfied;
-use super::framework::{Code, CycleState, Framework, Status};
+use super::framework::{Code, CycleState, Framework, Point, Status};
 use super::plugins::action_intent::Target;
 use crate::cluster::{NodeInfo, PodInfo, Snapshot};
 
@@ -72,7 +73,28 @@ pub fn schedule(
     if snapshot.nodes.is_empty() {
         return Err(Failure::NoNodes);
     }
-    let (mut feasible, error) = find(framework, search, state, pod, snapshot)?;
+    let looking = Looking {
+        all_feasible: false,
+        promised: true,
+    };
+    let found = find(framework, search, state, pod, snapshot, looking)?;
+    choose(framework, search, state, pod, snapshot, found, &HashMap::new())
+}
+
+/// Chooses among the nodes found; `added` (by extenders) counts on top of the plugins' scores.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) fn choose(
+    framework: &Framework,
+    search: &mut Search,
+    state: &mut CycleState,
+    pod: &PodInfo,
+    snapshot: &Snapshot,
+    found: Found,
+    added: &HashMap<String, i64>,
+) -> Result<Choice, Failure> {
+    let (mut feasible, error) = found;
     let evaluated = feasible.len() + error.rejected.len();
     let count = feasible.len();
     let node = match count {
@@ -87,9 +109,14 @@ pub fn schedule(
         }
         1 => feasible.remove(0),
         _ => {
-            let totals = framework
+            let mut totals = framework
                 .score(state, pod, &feasible, snapshot)
                 .map_err(Failure::Error)?;
+            if !added.is_empty() {
+                for (total, node) in totals.iter_mut().zip(&feasible) {
+                    *total += added.get(&**node.name()).copied().unwrap_or_default();
+                }
+            }
             let best = totals.iter().copied().max().unwrap_or_default();
             let ties: Vec<usize> = (0..count).filter(|i| totals[*i] == best).collect();
             let at = ties[search.rng.random_range(0..ties.len())];
@@ -120,7 +147,11 @@ pub(super) fn after_filter(
         error: &error,
         random,
     };
-    match framework.post_filter(&context) {
+    let started = framework.start();
+    let helped = framework.post_filter(&context);
+    let none = Status::unschedulable("");
+    framework.ran(Point::PostFilter, helped.as_ref().err().map(|_| &none), started);
+    match helped {
         Ok(nomination) => error.nomination = Nominate::Node(nomination),
         Err((reasons, clear)) => {
             error.post_filter = reasons.join(", ");
@@ -132,20 +163,37 @@ pub(super) fn after_filter(
     error
 }
 
-type Found = (Vec<Arc<NodeInfo>>, FitError);
+/// The nodes that pass the filters, and why the others do not.
+pub(super) type Found = (Vec<Arc<NodeInfo>>, FitError);
 
-fn find(
+/// How to look for nodes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looking {
+    /// One is not enough even where nobody scores: extenders have to filter yet.
+    pub(super) all_feasible: bool,
+    /// A node promised earlier is taken without looking further.
+    pub(super) promised: bool,
+}
+
+/// PreFilter and Filter.
+///
+/// # Errors
+/// A plugin failed.
+pub(super) fn find(
     framework: &Framework,
     search: &mut Search,
     state: &mut CycleState,
     pod: &PodInfo,
     snapshot: &Snapshot,
+    looking: Looking,
 ) -> Result<Found, Failure> {
     let mut error = FitError {
         nodes: snapshot.nodes.len(),
         ..FitError::default()
     };
-    let (names, narrowing) = match framework.pre_filter(state, pod, snapshot) {
+    framework.asked_all(Point::PreFilter);
+    let narrowed = framework.timed(Point::PreFilter, || framework.pre_filter(state, pod, snapshot));
+    let (names, narrowing) = match narrowed {
         Ok(narrowed) => narrowed,
         Err(status) if status.is_rejection() => {
             error.pre_filter = Some(status.message());
@@ -168,6 +216,7 @@ fn find(
         .spec
         .nominated_node
         .as_ref()
+        .filter(|_| looking.promised)
         .and_then(|n| snapshot.node(n))
         && names
             .as_ref()
@@ -179,6 +228,7 @@ fn find(
         return Ok((vec![node.clone()], error));
     }
     let mut feasible = Vec::new();
+    let started = framework.start();
     match &names {
         Some(names) => {
             for node in names.iter().filter_map(|name| snapshot.node(name)) {
@@ -193,7 +243,7 @@ fn find(
         }
         None => {
             let all = snapshot.nodes.len();
-            let enough = if framework.scores() {
+            let enough = if framework.scores() || looking.all_feasible {
                 nodes_to_find(all, framework.percentage_of_nodes_to_score)
             } else {
                 1
@@ -214,6 +264,8 @@ fn find(
             search.next_start = (start + looked_at) % all;
         }
     }
+    framework.ran(Point::Filter, None, started);
+    framework.asked_filters(feasible.len(), &error);
     Ok((feasible, error))
 }
 

@@ -33,7 +33,7 @@ impl Scheduler {
     }
 
     fn displace(&mut self, pod: &QueuedPod, nomination: Nomination) {
-        let Nomination { node, victims } = nomination;
+        let Nomination { node, victims, .. } = nomination;
         self.withdraw_lower_nominations(pod, &node);
         let scheduler = &pod.info.pod.scheduler_name;
         for victim in &victims {

@@ -8,6 +8,7 @@ pub mod cycle;
 pub mod diagnosis;
 mod displace;
 pub mod explain;
+pub mod extender;
 pub mod framework;
 pub mod intents;
 pub mod metrics;

@@ -86,6 +86,7 @@ impl Scheduler {
         for profile in &config.profiles {
             let plugins = registry_with(intents.clone(), &profile.args);
             let framework = Framework::new(profile, &plugins)?.beside(names.clone());
+            let framework = framework.watched_by(&metrics);
             let name = profile.scheduler_name.clone();
             if frameworks
                 .insert(name.clone(), Arc::new(framework))
@@ -94,7 +95,7 @@ impl Scheduler {
                 return Err(Error::Duplicate(name));
             }
         }
-        let policy = Arc::new(Profiles::new(frameworks.clone()));
+        let policy = Arc::new(Profiles::new(frameworks.clone(), !ports.extenders.is_empty()));
         let (tx, outcomes) = mpsc::unbounded_channel();
         let caller = Caller::new(
             ports.clone(),

@@ -51,7 +51,9 @@ pub fn verdicts(
     answers
 }
 
-fn without_pods(snapshot: &Snapshot, without: &[String]) -> Snapshot {
+/// The cluster without the pods of these uids.
+#[must_use]
+pub fn without_pods(snapshot: &Snapshot, without: &[String]) -> Snapshot {
     let mut world = snapshot.clone();
     if without.is_empty() {
         return world;

@@ -44,6 +44,8 @@ impl Normal {
             // kubectl's own log, which it writes when a watch of its own is cut.
             (r"(?m)^! [EWI]\d{4} .*\n", Rule::Text("")),
             (r"X509SHA256=[0-9a-f]{64}", Rule::Text("X509SHA256")),
+            // Who is asked for a node's address, and what he says, is the machine's affair.
+            (r"dial tcp: lookup .*", Rule::Text("dial tcp: lookup")),
             // Of `diff`: the files' times.
             (r"(?m)^((?:---|\+\+\+) \S+)\t.*$", Rule::Text("$1")),
             (

@@ -10,6 +10,18 @@ all list,watch core/pods what the nodes are full of, what waits for a node, what
 all list,watch apps/deployments the workloads of actions
 all list,watch apps/replicasets whose pod it is
 all list,watch policy/poddisruptionbudgets which evictions can succeed
+all list,watch core/namespaces the labels that affinity between pods asks for
+all list,watch core/services which pods are spread together
+all list,watch core/replicationcontrollers which pods are spread together
+all list,watch apps/statefulsets which pods are spread together
+all list,watch core/persistentvolumeclaims where a pod's volumes can be
+all list,watch core/persistentvolumes where a pod's volumes can be
+all list,watch storage.k8s.io/storageclasses where a pod's volumes can be
+all list,watch storage.k8s.io/csinodes how many volumes a node takes
+all list,watch storage.k8s.io/csidrivers which drivers say how much room they have
+all list,watch storage.k8s.io/csistoragecapacities where a volume can be made
+all list,watch storage.k8s.io/volumeattachments how many volumes a node has
+scheduler patch core/persistentvolumes a volume is a waiting claim's
 api get core/nodes an action's target exists and is not cordoned
 {{- end -}}
 
@@ -24,7 +36,9 @@ executor get,patch core/pods how an action's pods stand; our fence annotation
 executor create core/pods/eviction the named pod goes, as budgets allow
 scheduler get core/pods before a status patch, and when a binding's answer was lost
 scheduler create core/pods/binding the pod goes to its node
-scheduler patch core/pods/status the condition PodScheduled, the nominated node
+scheduler patch core/pods/status the condition PodScheduled, the nominated node; DisruptionTarget of a pod that is displaced
+scheduler delete core/pods a pod is displaced by one of higher priority
+scheduler patch core/persistentvolumeclaims the node on which a claim's volume is to be made
 scheduler get apps/replicasets whose pod it is, when the watch is late
 scheduler create,patch events.k8s.io/events Scheduled, FailedScheduling
 {{- end -}}

@@ -9,7 +9,7 @@ use crate::actions::line::op_of;
 use crate::actions::op::Op;
 use crate::actions::ports::CallError;
 use crate::model::{Deployment, Pod, ReplicaSet, WorkloadRef};
-use crate::store::{ActionRecord, Intent, StepState};
+use crate::store::{ActionRecord, Direction, Intent, StepState};
 
 /// What fresh reads say of such a workload.
 #[derive(Debug)]
@@ -28,6 +28,11 @@ pub(super) struct AtRest {
 /// # Errors
 /// As [`Step::store`].
 pub(super) async fn without_pod_of(step: &Step, intent: &Intent) -> Result<Option<AtRest>, End> {
+    // Asked before the cluster: what is written in between is in what the cluster says.
+    let rising = |record: &ActionRecord| is_rising(record, &intent.workload);
+    if step.context.journal.read(rising).await {
+        return Ok(None);
+    }
     let rest = match look(step, intent).await {
         Ok(Some(rest)) => rest,
         Ok(None) => return Ok(None),
@@ -156,6 +161,17 @@ impl AtRest {
             ),
         )
     }
+}
+
+/// Whether the action is yet to ask for another pod of the workload. Its intents are fungible: the pod of one may
+/// have come for another, and then that one's is still to come.
+fn is_rising(record: &ActionRecord, workload: &WorkloadRef) -> bool {
+    let open = |state| matches!(state, StepState::Pending | StepState::Running);
+    record.direction == Direction::Forward
+        && record.steps.iter().enumerate().any(|(index, step)| {
+            open(step.state)
+                && matches!(op_of(record, index), Some(Op::ScaleUp { workload: of }) if of == *workload)
+        })
 }
 
 /// The replica count that the steps done so far have left, if they raised it at all. Other actions may only

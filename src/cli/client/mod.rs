@@ -4,7 +4,7 @@
 //! Exit code 0: what was asked for is done (with `--wait`: the action succeeded); 1 otherwise.
 
 mod args;
-mod output;
+pub(super) mod output;
 mod rpc;
 mod show;
 mod stream;

@@ -44,7 +44,7 @@ pub(super) fn text<'a>(value: &'a Value, member: &str) -> &'a str {
 }
 
 /// Writes rows with aligned columns, three blanks apart, as kubectl does.
-pub(super) fn table(rows: &[Vec<String>], out: &mut (dyn Write + Send)) -> io::Result<()> {
+pub(in crate::cli) fn table(rows: &[Vec<String>], out: &mut dyn Write) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {

@@ -45,6 +45,16 @@ impl LabelSelector {
         self.0.is_empty() || self.matches_labels(meta::labels(object))
     }
 
+    /// The labels that must have one value, with it.
+    pub(crate) fn fixed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|requirement| match requirement {
+            Requirement::In(label, values) if values.len() == 1 => {
+                Some((label.as_str(), values.first()?.as_str()))
+            }
+            _ => None,
+        })
+    }
+
     pub(crate) fn matches_labels(&self, labels: Option<&Map<String, Value>>) -> bool {
         self.0.iter().all(|r| r.matches(labels))
     }
@@ -363,9 +373,9 @@ impl FieldSelector {
     }
 
     /// The fields that must have a value, with it.
-    pub(crate) fn fixed(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn fixed(&self) -> impl Iterator<Item = (&str, &str)> {
         let terms = self.0.iter().filter(|(_, _, equal)| *equal);
-        terms.map(|(f, v, _)| (f.as_str(), v.as_str())).collect()
+        terms.map(|(field, value, _)| (field.as_str(), value.as_str()))
     }
 
     /// The name that `metadata.name=…` fixes.

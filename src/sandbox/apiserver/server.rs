@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::registry::Registry;
 use super::rules::{namespace, priority};
-use super::store::{Key, Store};
+use super::store::{Key, LABELS, Store};
 use super::{Options, meta};
 use crate::sandbox::types::table;
 
@@ -19,9 +19,10 @@ const ALPHANUMS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 const MAX_GENERATED_BASE: usize = 63 - SUFFIX_LENGTH;
 
-/// Fields that big collections are often selected by: kubelets' pods, an object's events.
-const INDEXED: [(&str, &str, &str); 3] = [
+/// What big collections are often selected by: kubelets' pods, a workload's pods, an object's events.
+const INDEXED: [(&str, &str, &str); 4] = [
     ("", "pods", "spec.nodeName"),
+    ("", "pods", LABELS),
     ("", "events", "involvedObject.uid"),
     ("", "events", "involvedObject.name"),
 ];

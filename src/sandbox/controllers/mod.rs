@@ -34,6 +34,7 @@ mod shared;
 pub mod statefulset;
 #[cfg(test)]
 mod tests;
+pub mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,6 +115,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let cron_jobs = cronjob::Controller::new(&shared, cron_events);
     let (scaler_events, posting_9) = recorder("horizontal-pod-autoscaler");
     let autoscalers = autoscaler::Controller::new(&shared, scaler_events);
+    let (volume_events, posting_10) = recorder("persistentvolume-controller");
+    let volumes = volumes::Controller::new(&shared, volume_events);
+    let protection = volumes::protection::Controller::new(&shared);
     let endpoints = endpoints::Controller::new(&shared);
     let garbage = garbage::Controller::new(&shared);
     let working = async {
@@ -129,6 +133,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
             Box::pin(endpoints.run(stop())),
             Box::pin(stateful_sets.run(stop())),
             Box::pin(jobs.run(stop())),
+            Box::pin(volumes.run(stop())),
+            Box::pin(protection.run(stop())),
             Box::pin(cron_jobs.run(stop())),
             Box::pin(autoscalers.run(stop())),
             Box::pin(finished_jobs.run(stop())),
@@ -154,6 +160,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         posting_7,
         posting_8,
         posting_9,
+        posting_10,
         Box::pin(working),
     );
 }

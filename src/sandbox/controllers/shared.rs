@@ -11,10 +11,12 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+    Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+    ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +78,8 @@ caches! {
     endpoints: Endpoints, |endpoints| index_owned(&endpoints.metadata), Api::all;
     slices: EndpointSlice, index_slice, Api::all;
     claims: PersistentVolumeClaim, |claim| index_owned(&claim.metadata), Api::all;
+    volumes: PersistentVolume, |_| Vec::new(), Api::all;
+    classes: StorageClass, |_| Vec::new(), Api::all;
     nodes: Node, |_| Vec::new(), Api::all;
     /// The nodes' heartbeats.
     leases: Lease, |_| Vec::new(), |client| Api::namespaced(client, "kube-node-lease");
@@ -98,9 +102,21 @@ fn index_owned(meta: &ObjectMeta) -> Vec<String> {
     vec![format!("ns/{}", namespace(meta)), owner]
 }
 
-/// The same, and `node/<node>`.
+/// The claims that a pod's volumes name.
+pub(super) fn claims_of(pod: &Pod) -> impl Iterator<Item = &str> {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    let claims = volumes
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claims.map(|claim| claim.claim_name.as_str())
+}
+
+/// The same, and `node/<node>` and `claim/<namespace>/<claim>`.
 fn index_pod(pod: &Pod) -> Vec<String> {
     let mut values = index_owned(&pod.metadata);
+    let claims = claims_of(pod).map(|claim| format!("claim/{}/{claim}", namespace(&pod.metadata)));
+    values.extend(claims);
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
     values.extend(node.map(|node| format!("node/{node}")));
     values

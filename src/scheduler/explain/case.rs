@@ -45,16 +45,21 @@ pub enum CaseError {
     NoProfile(String),
 }
 
-/// The cluster of a list of objects, but for the pod of this name, and that pod. Lists are opened; kinds
-/// that no decision depends on are passed over.
+/// Puts objects into a cluster, in their order. Lists are opened; kinds that no decision depends on are
+/// passed over.
 ///
 /// # Errors
 /// [`CaseError::Object`], the first of them.
-pub fn cluster_of(
+pub fn take_in_objects(cache: &Cache, objects: Vec<Value>) -> Result<(), CaseError> {
+    take_in(cache, objects, None).map(|_| ())
+}
+
+/// But for the pod of this name, which is handed back.
+fn take_in(
+    cache: &Cache,
     objects: Vec<Value>,
-    pod: &str,
-) -> Result<(Arc<Cache>, Option<PodInfo>), CaseError> {
-    let cache = Cache::new();
+    pod: Option<&str>,
+) -> Result<Option<PodInfo>, CaseError> {
     let mut found = None;
     let mut left: Vec<Value> = objects.into_iter().rev().collect();
     while let Some(mut object) = left.pop() {
@@ -63,17 +68,17 @@ pub fn cluster_of(
             left.extend(std::mem::take(items).into_iter().rev());
             continue;
         }
-        if object["kind"] == "Pod" && key_of(&object).to_string() == pod {
+        if object["kind"] == "Pod" && pod.is_some_and(|pod| key_of(&object).to_string() == pod) {
             let read = serde_json::from_value(object).map_err(|e| e.to_string());
             let read = read.and_then(|p| PodInfo::from_api(&p).map_err(|e| e.to_string()));
-            found = Some(read.map_err(|e| CaseError::Object(format!("pod {pod}: {e}")))?);
+            found = Some(read.map_err(|e| CaseError::Object(format!("the pod: {e}")))?);
             continue;
         }
         if let Some(event) = read::event_of(object).map_err(CaseError::Object)? {
             cache.apply(event);
         }
     }
-    Ok((cache, found))
+    Ok(found)
 }
 
 fn key_of(object: &Value) -> NamespacedName {
@@ -94,7 +99,8 @@ impl Case {
                 parse(&config.to_string()).map_err(|e| CaseError::Config(e.to_string()))?
             }
         };
-        let (cache, pod) = cluster_of(self.objects, &self.pod)?;
+        let cache = Cache::new();
+        let pod = take_in(&cache, self.objects, Some(&self.pod))?;
         let pod = pod.ok_or(CaseError::NoPod(self.pod))?;
         let framework = framework_for(&configuration, &pod.pod.scheduler_name)?;
         let mut answer = explain(&framework, &cache.snapshot(), &pod);

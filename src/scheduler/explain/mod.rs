@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use answer::{Answer, NodeAnswer, Nominated, PluginScore, Preemption, Verdict, Victims};
-pub use case::{Case, CaseError, cluster_of, framework_for};
+pub use case::{Case, CaseError, framework_for, take_in_objects};
 
 use super::cycle::after_filter;
 use super::diagnosis::{FitError, Nominate};

@@ -49,7 +49,7 @@ impl Events {
     /// The pending pod appeared.
     pub const SELF_ADD: Self = Self(1 << 25);
     /// The pending pod is gone.
-    pub const SELF_DELETE: Self = Self(1 << 26);
+    pub const SELF_DELETE: Self = Self(1 << 40);
     /// The pending pod itself changed in a way that may matter to it.
     pub const SELF_CHANGED: Self = Self(
         Self::SELF_LABEL.0 | Self::SELF_SCALE_DOWN.0 | Self::SELF_TOLERATION.0 | Self::SELF_GATES.0,

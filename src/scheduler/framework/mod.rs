@@ -7,6 +7,7 @@ pub mod profile;
 pub mod runtime;
 pub mod state;
 pub mod status;
+mod watched;
 
 pub use event::Events;
 pub use plugin::Plugin;

@@ -15,6 +15,7 @@ use super::status::Status;
 use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
 use crate::model::storage::{Claim, Volume};
 use crate::scheduler::diagnosis::FitError;
+use crate::scheduler::preemption::Candidate;
 use crate::scheduler::queue::QueuedPod;
 
 /// What a queueing hint says.
@@ -171,6 +172,8 @@ pub struct Nomination {
     pub node: Arc<str>,
     /// The pods that must go, the least important last.
     pub victims: Vec<Arc<PodInfo>>,
+    /// All nodes among which this one was chosen, for extenders to have their say.
+    pub candidates: Vec<Candidate>,
 }
 
 /// Why PostFilter could not help.

@@ -11,6 +11,7 @@ use super::plugin::{
 use super::profile::{DEFAULT_PLUGINS, Point, Profile};
 use super::state::CycleState;
 use super::status::{Code, Status};
+use super::watched::Watcher;
 use crate::cluster::{Change, NodeInfo, PodInfo, Snapshot};
 use crate::scheduler::ports::Binding;
 
@@ -66,6 +67,7 @@ pub struct Framework {
     points: BTreeMap<Point, List>,
     all: Vec<Arc<dyn Plugin>>,
     lacking: Vec<&'static str>,
+    pub(super) watcher: Option<Watcher>,
     siblings: BTreeSet<String>,
 }
 
@@ -126,6 +128,7 @@ impl Framework {
             points,
             all,
             lacking,
+            watcher: None,
             siblings: BTreeSet::from([profile.scheduler_name.clone()]),
         };
         if framework.at(Point::QueueSort).count() != 1 {
@@ -156,6 +159,11 @@ impl Framework {
     #[must_use]
     pub fn answers_for(&self, scheduler_name: &str) -> bool {
         self.siblings.contains(scheduler_name)
+    }
+
+    /// The plugins of a point, in order.
+    pub(super) fn names_at(&self, point: Point) -> Vec<&'static str> {
+        self.at(point).map(Plugin::name).collect()
     }
 
     /// Whether a plugin of this name runs anywhere.
@@ -397,6 +405,8 @@ impl Framework {
         snapshot: &Snapshot,
         seen: &mut dyn FnMut(Scored<'_>),
     ) -> Result<Vec<i64>, Status> {
+        let started = self.start();
+        self.asked_all(Point::PreScore);
         for plugin in self.at(Point::PreScore) {
             if let Some(point) = plugin.as_pre_score()
                 && let Err(status) = point.pre_score(state, pod, nodes, snapshot)
@@ -407,6 +417,9 @@ impl Framework {
                 state.skipped_scores.push(plugin.name());
             }
         }
+        self.ran(Point::PreScore, None, started);
+        let started = self.start();
+        self.asked_all(Point::Score);
         let mut totals = vec![0; nodes.len()];
         let mut scores = vec![0; nodes.len()];
         for (plugin, weight) in self.list(Point::Score) {
@@ -431,6 +444,7 @@ impl Framework {
             }
             seen(Scored::Normalized(name, *weight, &scores));
         }
+        self.ran(Point::Score, None, started);
         Ok(totals)
     }
 

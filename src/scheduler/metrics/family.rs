@@ -48,6 +48,11 @@ impl<const N: usize> Counters<N> {
         registry.register(name, help, self.family.clone());
     }
 
+    /// One of them, to be counted without a look at its labels.
+    pub(super) fn one(&self, values: [&str; N]) -> Counter {
+        self.family.get_or_create_owned(&labels(self.names, values))
+    }
+
     pub(super) fn inc(&self, values: [&str; N], by: u64) {
         self.family
             .get_or_create(&labels(self.names, values))

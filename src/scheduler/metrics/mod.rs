@@ -51,6 +51,17 @@ pub struct CacheSize {
     pub assumed: usize,
 }
 
+/// How often one plugin is asked at one point.
+#[derive(Debug, Clone)]
+pub struct Evaluations(Counter);
+
+impl Evaluations {
+    /// So often more.
+    pub fn add(&self, times: usize) {
+        self.0.inc_by(u64::try_from(times).unwrap_or(u64::MAX));
+    }
+}
+
 /// The scheduler's metrics. Clones share the values.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -373,10 +384,11 @@ impl Metrics {
         self.plugin_duration.observe(labels, seconds);
     }
 
-    /// A plugin was asked so often.
-    pub fn evaluated(&self, plugin: &str, point: Point, profile: &str, times: u64) {
-        self.evaluations
-            .inc([plugin, point.label(), profile], times);
+    /// Counts how often a plugin is asked.
+    #[must_use]
+    pub fn evaluations(&self, plugin: &str, point: Point, profile: &str) -> Evaluations {
+        let labels = [plugin, point.label(), profile];
+        Evaluations(self.evaluations.one(labels))
     }
 
     /// A pod for which nothing fitted was given to PostFilter, which chose so many victims, if any.

@@ -110,7 +110,7 @@ fn exercised() -> String {
     metrics.event_handled(Events::NODE_ADD, 0.0);
     metrics.point(Point::Filter, None, "p", 0.0);
     metrics.plugin("A", Point::PreScore, Some(Code::Skip), 0.0);
-    metrics.evaluated("A", Point::Filter, "p", 3);
+    metrics.evaluations("A", Point::Filter, "p").add(3);
     metrics.preempted(Some(3));
     metrics.preemption_done(true, 0.0);
     metrics.permit_wait.observe(["x"], 0.0);

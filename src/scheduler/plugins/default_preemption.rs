@@ -44,6 +44,7 @@ impl PostFilter for DefaultPreemption {
             Some(best) => Ok(Nomination {
                 node: best.node.clone(),
                 victims: best.victims.clone(),
+                candidates: found.candidates.clone(),
             }),
             None => Err(NoHelp {
                 status: said(found.message(context.snapshot)),

@@ -25,10 +25,11 @@ impl Score for ImageLocality {
     fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo, snapshot: &Snapshot) -> i64 {
         let total = snapshot.nodes.len() as f64;
         let held = pod.spec.images.iter().filter_map(|image| {
-            let size = node.node.image_size(image)?;
+            node.node.image_size(image)?;
+            let state = snapshot.image_nodes.get(image)?;
             // Discounted by how few nodes hold it, lest all pods go where an image was first.
-            let spread = f64::from(*snapshot.image_nodes.get(image)?) / total;
-            Some((size as f64 * spread) as i64)
+            let spread = f64::from(state.nodes) / total;
+            Some((state.size as f64 * spread) as i64)
         });
         let containers = i64::try_from(pod.spec.containers).unwrap_or(i64::MAX);
         let max = MAX_PER_CONTAINER.saturating_mul(containers);
@@ -80,5 +81,16 @@ mod tests {
             ImageLocality.score(&CycleState::default(), &pod, huge.node("a").unwrap(), &huge),
             100
         );
+    }
+
+    #[test]
+    fn an_image_has_the_size_that_its_first_node_tells() {
+        let holding = |name: &str, mib: i64| json!({"metadata":{"name":name},"status":{"images":[{"names":["big:latest"],"sizeBytes":mib*MIB}]}});
+        let snapshot = testing::snapshot(&[holding("a", 500), holding("b", 900)]);
+        let pod = testing::pod(json!({"containers":[{"name":"c","image":"big"}]}));
+        let node = snapshot.node("b").unwrap();
+        let score = ImageLocality.score(&CycleState::default(), &pod, node, &snapshot);
+        // (500-23)*100/(1000-23)
+        assert_eq!(score, 48);
     }
 }

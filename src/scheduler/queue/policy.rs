@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::QueuedPod;
 use crate::cluster::{Change, PodInfo};
+use crate::scheduler::extender::EXTENDER;
 use crate::scheduler::framework::plugin::Hint;
 use crate::scheduler::framework::{Events, Framework};
 
@@ -34,12 +35,14 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// All profiles have the same QueueSort; whichever comes first is asked.
+    /// All profiles have the same QueueSort; whichever comes first is asked. `extenders`: whether there are any.
     #[must_use]
-    pub fn new(frameworks: HashMap<String, Arc<Framework>>) -> Self {
+    pub fn new(frameworks: HashMap<String, Arc<Framework>>, extenders: bool) -> Self {
+        // What may change an extender's mind is not known.
+        let least = if extenders { Events::ALL } else { Events::NONE };
         let interests = frameworks
             .values()
-            .fold(Events::NONE, |all, framework| all | framework.interests());
+            .fold(least, |all, framework| all | framework.interests());
         Self {
             frameworks,
             interests,
@@ -64,6 +67,9 @@ impl Policy for Profiles {
     }
 
     fn events_of(&self, pod: &PodInfo, plugin: &str) -> Events {
+        if plugin == EXTENDER {
+            return Events::ALL;
+        }
         self.of(pod)
             .map_or(Events::NONE, |framework| framework.events_of(plugin))
     }

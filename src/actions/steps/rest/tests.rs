@@ -11,7 +11,7 @@ use crate::actions::back;
 use crate::actions::fake::{Fake, taken, workload};
 use crate::actions::steps;
 use crate::clock;
-use crate::store::{Claim, Direction};
+use crate::store::Claim;
 
 /// The step of the intent, and those of its way back, in the plan of a Create.
 const INTENT: usize = 0;
@@ -96,6 +96,25 @@ async fn nobody_waits_for_a_new_pod_that_another_hand_has_taken() {
     cluster.add_pod("web-3", None);
     cluster.counts(3, 3);
     assert_eq!(reason(run(&step, READY).await), "NewPodLost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_came_for_another_intent_of_the_action_is_not_lost() {
+    let cluster = Fake::new();
+    for name in ["web-1", "web-2", "web-3"] {
+        cluster.add_pod(name, None);
+    }
+    cluster.counts(3, 3);
+    let step = surged(&cluster, false).await;
+    // The action asks for one more, later: the third pod has taken that one's intent.
+    let another = |record: &mut ActionRecord| {
+        let mut another = record.steps[1].clone();
+        another.state = StepState::Running;
+        record.steps.push(another);
+    };
+    let journal = &step.context.journal;
+    assert!(journal.write(another, &[]).await.is_ok());
+    assert_eq!(reason(run(&step, READY).await), "DeadlineExceeded");
 }
 
 #[tokio::test(start_paused = true)]

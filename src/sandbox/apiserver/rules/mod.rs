@@ -11,6 +11,7 @@ pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod job;
 pub(crate) mod kinds;
+pub(crate) mod lists;
 pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod namespace;
@@ -56,6 +57,7 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) -> Result<(), Erro
     if kinds::counts_generation(key) {
         meta::set(object, "generation", Some(json!(1)));
     }
+    lists::settle(key, object);
     match key {
         ("", "pods") => {
             pod_admission::admit(call, object)?;
@@ -116,6 +118,7 @@ pub(crate) fn admit_create(call: &Call, tx: &Transaction<'_>, object: &Value) ->
 /// What the strategies' `PrepareForUpdate` do: a subresource changes its part alone.
 pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
     let key = call.resource.rule_key();
+    lists::settle(key, new);
     let restore = |new: &mut Value, field: &str| {
         if let Value::Object(map) = new {
             match live.get(field) {
@@ -169,7 +172,7 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
             }
             match key {
                 ("", "secrets") => secret::prepare(new),
-                ("", "services") => service::prepare_update(live, new),
+                ("", "services") => service::prepare_update(call, live, new),
                 ("", "pods") => pod_admission::tolerations(new),
                 _ => {}
             }

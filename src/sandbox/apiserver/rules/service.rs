@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::field::FieldError;
@@ -26,11 +26,6 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
     } else {
         given
     };
-    let taken: HashSet<i64> = existing
-        .iter()
-        .flat_map(|(_, o)| meta::list(&o.value, &["spec", "ports"]))
-        .filter_map(|port| meta::int(port, &["nodePort"]))
-        .collect();
     let spec = meta::map_mut(object, "spec");
     spec.insert("clusterIPs".to_owned(), json!([ip]));
     spec.insert("clusterIP".to_owned(), json!(ip));
@@ -39,24 +34,42 @@ pub(crate) fn prepare_create(call: &Call, object: &mut Value) {
         .or_insert_with(|| json!("SingleStack"));
     spec.entry("internalTrafficPolicy")
         .or_insert_with(|| json!("Cluster"));
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
-        spec.entry("externalTrafficPolicy")
-            .or_insert_with(|| json!("Cluster"));
-        if let Some(Value::Array(ports)) = spec.get_mut("ports") {
-            for port in ports.iter_mut().filter_map(Value::as_object_mut) {
-                let free = (0..TRIES)
-                    .map(|_| 30_000 + (call.server.random() % 2_768).cast_signed())
-                    .find(|p| !taken.contains(p));
-                if let Some(free) = free {
-                    port.entry("nodePort").or_insert(json!(free));
-                }
-            }
+    allocate_node_ports(call, spec);
+}
+
+/// Services that nodes serve get a port of each node for each of theirs.
+fn allocate_node_ports(call: &Call, spec: &mut Map<String, Value>) {
+    let kind = spec.get("type").and_then(Value::as_str).unwrap_or("");
+    if !matches!(kind, "NodePort" | "LoadBalancer") {
+        return;
+    }
+    spec.entry("externalTrafficPolicy")
+        .or_insert_with(|| json!("Cluster"));
+    let existing = call.server.store.list(call.resource.collection, "").objects;
+    let mut taken: HashSet<i64> = existing
+        .iter()
+        .flat_map(|(_, o)| meta::list(&o.value, &["spec", "ports"]))
+        .filter_map(|port| meta::int(port, &["nodePort"]))
+        .collect();
+    let Some(Value::Array(ports)) = spec.get_mut("ports") else {
+        return;
+    };
+    for port in ports.iter_mut().filter_map(Value::as_object_mut) {
+        if port.contains_key("nodePort") {
+            continue;
+        }
+        let free = (0..TRIES)
+            .map(|_| 30_000 + (call.server.random() % 2_768).cast_signed())
+            .find(|p| !taken.contains(p));
+        if let Some(free) = free {
+            taken.insert(free);
+            port.insert("nodePort".to_owned(), json!(free));
         }
     }
 }
 
 /// What was allocated stays when the client does not name it (`patchAllocatedValues`).
-pub(crate) fn prepare_update(live: &Value, new: &mut Value) {
+pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
     let old = &live["spec"];
     let kind = |spec: &Value| meta::text(spec, &["type"]).to_owned();
     if kind(old) == "ExternalName" || kind(&new["spec"]) == "ExternalName" {
@@ -94,6 +107,7 @@ pub(crate) fn prepare_update(live: &Value, new: &mut Value) {
             }
         }
     }
+    allocate_node_ports(call, spec);
 }
 
 /// The ports that nodes give to services (`--service-node-port-range`).

@@ -11,6 +11,7 @@ mod index;
 pub(crate) mod object;
 mod transaction;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 pub(crate) use event::{Change, Event};
 use index::Index;
+pub(crate) use index::LABELS;
 pub(crate) use object::Object;
 pub(crate) use transaction::Transaction;
 
@@ -102,24 +104,25 @@ impl Collection {
     }
 }
 
-/// A field and the value that it must have.
-pub(crate) type Fixed<'a> = (&'a str, &'a str);
+/// A field (or `metadata.labels/<label>`) and the value that it must have.
+pub(crate) type Fixed<'a> = (Cow<'a, str>, &'a str);
 
 impl Collection {
-    /// The objects of a namespace (all if empty) that have the value of the first of these fields that there is
-    /// an index of; all of them if there is none.
+    /// The objects of a namespace (all if empty), without those that an index knows to differ in one of these
+    /// fields: the smallest of the sets that indexes give.
     fn candidates<'a>(
         &'a self,
         namespace: &'a str,
-        fixed: &'a [Fixed<'a>],
+        fixed: &[Fixed<'_>],
     ) -> Box<dyn Iterator<Item = (&'a Key, &'a Arc<Object>)> + 'a> {
-        let index = fixed.iter().find_map(|(field, value)| {
-            let index = self.indexes.iter().find(|index| index.field() == *field)?;
-            (!value.is_empty()).then(|| index.keys(value))
+        let sets = fixed.iter().flat_map(|(field, value)| {
+            let indexes = self.indexes.iter();
+            indexes.filter_map(move |index| index.keys(field, value))
         });
-        match index {
+        match sets.min_by_key(|keys| keys.len()) {
             Some(keys) => Box::new(
-                keys.filter(move |key| namespace.is_empty() || &*key.namespace == namespace)
+                keys.iter()
+                    .filter(move |key| namespace.is_empty() || &*key.namespace == namespace)
                     .filter_map(|key| Some((key, self.objects.get(key)?))),
             ),
             None => Box::new(self.range(namespace, None)),

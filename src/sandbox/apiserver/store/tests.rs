@@ -116,7 +116,7 @@ fn an_index_follows_every_change() {
     put("b", "two", "n1");
     put("a", "one", "");
     let on = |namespace: &str, node: &str| {
-        let snapshot = store.list_fixed(PODS, namespace, &[("spec.nodeName", node)]);
+        let snapshot = store.list_fixed(PODS, namespace, &[("spec.nodeName".into(), node)]);
         let names = snapshot.objects.iter().map(|(key, _)| key.name.to_string());
         names.collect::<Vec<_>>().join(" ")
     };
@@ -135,7 +135,7 @@ fn an_index_follows_every_change() {
     assert_eq!(on("", ""), "before one");
     assert_eq!(
         store
-            .list_fixed(PODS, "", &[("status.phase", "x")])
+            .list_fixed(PODS, "", &[("status.phase".into(), "x")])
             .objects
             .len(),
         2
@@ -146,10 +146,46 @@ fn an_index_follows_every_change() {
             "",
             None,
             store.revision(),
-            &[("spec.nodeName", "n2")],
+            &[("spec.nodeName".into(), "n2")],
             |_| true,
             1,
         )
         .unwrap();
     assert_eq!((page.objects.len(), rest), (1, 0));
+}
+
+#[test]
+fn an_index_of_labels_follows_every_change() {
+    let store = Store::new(1, 100);
+    store.index(PODS, LABELS);
+    let put = |name: &str, labels: serde_json::Value| {
+        let value = json!({"metadata": {"name": name, "labels": labels}});
+        store.write(|tx| tx.put(PODS, Key::new("a", name), value));
+    };
+    put("one", json!({"app": "web", "tier": "x"}));
+    put("two", json!({"app": "web"}));
+    put("three", serde_json::Value::Null);
+    let with = |pairs: &[(&str, &str)]| {
+        let fixed: Vec<Fixed<'_>> = pairs
+            .iter()
+            .map(|(label, value)| (format!("{LABELS}/{label}").into(), *value))
+            .collect();
+        let snapshot = store.list_fixed(PODS, "", &fixed);
+        let names = snapshot.objects.iter().map(|(key, _)| key.name.to_string());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(with(&[("app", "web")]), "one two");
+    assert_eq!(
+        with(&[("app", "web"), ("tier", "x")]),
+        "one",
+        "the smaller one"
+    );
+    assert_eq!(with(&[("app", "")]), "");
+    put("one", json!({"app": "", "tier": "x"}));
+    assert_eq!(
+        (with(&[("app", "web")]), with(&[("app", "")])),
+        ("two".into(), "one".into())
+    );
+    store.write(|tx| tx.remove(PODS, &Key::new("a", "two")));
+    assert_eq!(with(&[("app", "web")]), "");
 }

@@ -71,7 +71,7 @@ pub(crate) fn watch(call: Call, shutdown: CancellationToken) -> Result<Reply, Er
     let mut pending = VecDeque::new();
     let (subscription, seen, initial) = if from_state {
         let (snapshot, subscription) =
-            store.list_and_subscribe(collection, &selection.namespace, &selection.fields.fixed());
+            store.list_and_subscribe(collection, &selection.namespace, &selection.fixed());
         (subscription, snapshot.revision, snapshot.objects)
     } else {
         let current = store.revision();

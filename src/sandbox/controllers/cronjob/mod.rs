@@ -242,7 +242,7 @@ impl Controller {
         Ok(due.next)
     }
 
-    /// Creates the Job of a moment; `None` if its name is another's.
+    /// Creates the Job of a moment; `None` if its name is another's, or it has ended.
     async fn create(
         &self,
         key: &Key,
@@ -264,8 +264,9 @@ impl Controller {
             }
             Err(error) if has_code(&error, 409) => {
                 let job = api.get(job_name).await?;
+                // Two moments of one minute have one name: the Job of the first may have ended.
                 let ours = is_controlled_by(&job.metadata, uid(&cron_job.metadata));
-                Ok(ours.then_some(job))
+                Ok((ours && end_of(&job).is_none()).then_some(job))
             }
             Err(error) if is_namespace_terminating(&error) => Err(error.into()),
             Err(error) => {

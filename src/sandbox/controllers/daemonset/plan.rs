@@ -31,6 +31,9 @@ pub struct Changes {
     pub wait: Option<Duration>,
 }
 
+/// The pod of a node that is of the present template, and the one that is not.
+type Pair<'a> = (Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>);
+
 /// One DaemonSet at one moment.
 #[derive(Debug)]
 pub struct View<'a> {
@@ -303,10 +306,7 @@ impl View<'_> {
     }
 
     /// The one new and the one old pod of a node; `None` if there are more (`findUpdatedPodsOnNode`).
-    fn split<'a>(
-        &self,
-        pods: &'a [Arc<Pod>],
-    ) -> Option<(Option<&'a Arc<Pod>>, Option<&'a Arc<Pod>>)> {
+    fn split<'a>(&self, pods: &'a [Arc<Pod>]) -> Option<Pair<'a>> {
         let (mut new, mut old) = (None, None);
         for pod in pods.iter().filter(|pod| !is_terminating(&pod.metadata)) {
             let place = if is_updated(self.set, pod, self.hash) {

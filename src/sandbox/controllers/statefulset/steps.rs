@@ -159,7 +159,7 @@ impl Controller {
             let claim_name = name(&claim.metadata);
             if let Some(known) = self.shared.claims.get(&Key::of(&claim)) {
                 if is_terminating(&known.metadata) {
-                    problem.get_or_insert(format!("pvc {claim_name} is being deleted"));
+                    problem.get_or_insert_with(|| format!("pvc {claim_name} is being deleted"));
                 }
                 continue;
             }
@@ -180,7 +180,9 @@ impl Controller {
                         );
                         self.recorder.warning(set, "FailedCreate", message);
                     }
-                    problem.get_or_insert(format!("failed to create PVC {claim_name}: {said}"));
+                    problem.get_or_insert_with(|| {
+                        format!("failed to create PVC {claim_name}: {said}")
+                    });
                 }
             }
         }

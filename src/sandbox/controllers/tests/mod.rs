@@ -1,6 +1,7 @@
 //! The controllers and kubelets together, on the sandbox's own API server, in virtual time.
 
 mod jobs;
+mod storage;
 mod workloads;
 
 use std::collections::BTreeSet;

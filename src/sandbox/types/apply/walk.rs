@@ -263,7 +263,8 @@ pub(super) fn zero_object(table: &TypeTable, ty: &Type) -> Value {
     let mut members = Map::new();
     if let Type::Object(object) = ty {
         for (name, default) in &object.defaults {
-            if matches!(default, Value::String(text) if text.is_empty())
+            if default.is_null()
+                || matches!(default, Value::String(text) if text.is_empty())
                 || *default == Value::Bool(false)
                 || default.as_f64() == Some(0.0)
             {

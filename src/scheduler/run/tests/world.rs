@@ -20,6 +20,7 @@ use crate::cluster::event::Kind;
 use crate::cluster::{Cache, ClusterEvent, Object, read};
 use crate::model::storage::{self, ClaimRef, Volume};
 use crate::model::{NamespacedName, OwnerRef, ReplicaSet, WorkloadRef};
+use crate::scheduler::extender::Extenders;
 use crate::scheduler::ports::{
     Binder, Binding, CallError, EventSink, Leadership, OwnerLookup, PodEvent, PodStatus,
     ScheduledCondition, Victims, Volumes,
@@ -262,6 +263,7 @@ impl World {
             leadership: Arc::new(Leads(leads.clone())),
             victims: Arc::new(hands.clone()),
             volumes: Arc::new(hands.clone()),
+            extenders: Extenders::default(),
         };
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let options = Options::default();
