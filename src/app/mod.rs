@@ -179,10 +179,15 @@ impl App {
         let mut watches = Stage::new(&failed);
         let configured = &settings.scheduling.extenders;
         let objects = Arc::new(extender::Objects::default());
-        let extenders =
-            extender::extenders(configured, &objects).map_err(Error::Profile)?;
+        let extenders = extender::extenders(configured, &objects).map_err(Error::Profile)?;
         let whole = (settings.scheduler && !extenders.is_empty()).then_some(objects);
-        let running = feed(&mut watches, &clients, &kube_metrics, (&cache, whole), settings.seed);
+        let running = feed(
+            &mut watches,
+            &clients,
+            &kube_metrics,
+            (&cache, whole),
+            settings.seed,
+        );
 
         let (answers, probing) = apiserver::probe(Arc::clone(&clients.lease), watches.stop.clone());
         watches.spawn(probing);

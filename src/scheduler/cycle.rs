@@ -78,7 +78,15 @@ pub fn schedule(
         promised: true,
     };
     let found = find(framework, search, state, pod, snapshot, looking)?;
-    choose(framework, search, state, pod, snapshot, found, &HashMap::new())
+    choose(
+        framework,
+        search,
+        state,
+        pod,
+        snapshot,
+        found,
+        &HashMap::new(),
+    )
 }
 
 /// Chooses among the nodes found; `added` (by extenders) counts on top of the plugins' scores.
@@ -150,7 +158,11 @@ pub(super) fn after_filter(
     let started = framework.start();
     let helped = framework.post_filter(&context);
     let none = Status::unschedulable("");
-    framework.ran(Point::PostFilter, helped.as_ref().err().map(|_| &none), started);
+    framework.ran(
+        Point::PostFilter,
+        helped.as_ref().err().map(|_| &none),
+        started,
+    );
     match helped {
         Ok(nomination) => error.nomination = Nominate::Node(nomination),
         Err((reasons, clear)) => {
@@ -192,7 +204,9 @@ pub(super) fn find(
         ..FitError::default()
     };
     framework.asked_all(Point::PreFilter);
-    let narrowed = framework.timed(Point::PreFilter, || framework.pre_filter(state, pod, snapshot));
+    let narrowed = framework.timed(Point::PreFilter, || {
+        framework.pre_filter(state, pod, snapshot)
+    });
     let (names, narrowing) = match narrowed {
         Ok(narrowed) => narrowed,
         Err(status) if status.is_rejection() => {

@@ -95,7 +95,10 @@ impl Scheduler {
                 return Err(Error::Duplicate(name));
             }
         }
-        let policy = Arc::new(Profiles::new(frameworks.clone(), !ports.extenders.is_empty()));
+        let policy = Arc::new(Profiles::new(
+            frameworks.clone(),
+            !ports.extenders.is_empty(),
+        ));
         let (tx, outcomes) = mpsc::unbounded_channel();
         let caller = Caller::new(
             ports.clone(),
