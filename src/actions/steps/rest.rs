@@ -52,9 +52,10 @@ pub(super) async fn without_pod_of(step: &Step, intent: &Intent) -> Result<Optio
 async fn others_open(step: &Step, ours: &Intent) -> Result<bool, End> {
     let store = &step.context.parts.store;
     let intents = step.store(|| store.intents_since(0)).await?;
-    Ok(intents.changed.iter().any(|other| {
-        other.action != ours.action && other.workload == ours.workload && !other.hold
-    }))
+    Ok(intents
+        .changed
+        .iter()
+        .any(|other| other.action != ours.action && other.workload == ours.workload && !other.hold))
 }
 
 async fn look(step: &Step, intent: &Intent) -> Result<Option<AtRest>, CallError> {

@@ -126,7 +126,11 @@ async fn a_pod_that_came_for_another_action_is_not_lost_while_that_one_waits() {
     cluster.counts(3, 3);
     let step = surged(&cluster, false).await;
     let store = &step.context.parts.store;
-    let mut other = store.intent(&step.intent_id(INTENT)).await.unwrap().unwrap();
+    let mut other = store
+        .intent(&step.intent_id(INTENT))
+        .await
+        .unwrap()
+        .unwrap();
     other.action = ActionId::new(clock::now());
     other.id = format!("{}.0", other.action);
     other.claim = None;
