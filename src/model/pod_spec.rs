@@ -16,9 +16,6 @@ use super::spread::SpreadConstraint;
 use super::taint::Toleration;
 use super::volumes::PodVolumes;
 
-/// Of pods without any.
-static NO_LABELS: Labels = Labels::new();
-
 /// A constraint that only a plugin we do not have could honour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Constraint {
@@ -80,6 +77,7 @@ impl PodSpec {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let object = || format!("pod {namespace}/{name}");
         let missing = api::PodSpec::default();
+        let no_labels = Labels::default();
         let spec = pod.spec.as_ref().unwrap_or(&missing);
         let tolerations = spec.tolerations.iter().flatten().enumerate();
         let tolerations = tolerations.map(|(i, t)| {
@@ -113,7 +111,7 @@ impl PodSpec {
             containers: spec.containers.len() + spec.init_containers.iter().flatten().count(),
             spread: SpreadConstraint::all_from_api(
                 spec,
-                pod.metadata.labels.as_ref().unwrap_or(&NO_LABELS),
+                pod.metadata.labels.as_ref().unwrap_or(&no_labels),
                 &object,
             )?,
             volumes: PodVolumes::from_api(spec, name),

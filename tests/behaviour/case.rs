@@ -393,6 +393,17 @@ impl Case {
         }
     }
 
+    /// Opens a watch and writes nothing down.
+    pub(crate) async fn quiet_watch(&self, path: &str) -> Watch {
+        let request = self.request(Method::GET, path, &[], Vec::new());
+        let opening = clock::timeout(PATIENCE, self.client.send(request));
+        let response = opening.await.expect("in time").expect("it is answered");
+        Watch {
+            stream: response.into_body().into_data_stream().boxed(),
+            buffer: Vec::new(),
+        }
+    }
+
     /// The next event of a watch, written down; `None` when the watch has ended.
     pub(crate) async fn event(&mut self, watch: &mut Watch) -> Option<Value> {
         let event = watch.next().await;

@@ -48,7 +48,10 @@ macro_rules! concepts {
     };
 }
 
-concepts!(create, list, patch, update, watch);
+concepts!(
+    apply, bad_input, bind, create, delete, evict, list, namespaces, patch, pods, quota, scale,
+    update, validation, victims, watch
+);
 
 /// Every record belongs to a case, and how many there are is said (past the test harness's capture).
 #[test]

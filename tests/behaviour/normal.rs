@@ -187,13 +187,14 @@ fn long_runs(text: &str) -> String {
 
 /// Revisions inside of messages.
 fn numbers_after(text: &str) -> String {
-    const PLACES: [&str; 6] = [
+    const PLACES: [&str; 7] = [
         "current: ",
         "ResourceVersion in precondition (",
         "ResourceVersion in record (",
         "too old resource version: ",
         "ResourceVersion: ",
         "{old} (",
+        "ResourceVersion in object meta: ",
     ];
     let mut text = text.to_owned();
     for place in PLACES {

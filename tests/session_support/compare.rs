@@ -78,11 +78,13 @@ pub fn compare(real: &[Answer], sandbox: &[Answer], list: &[Accepted], whole: bo
         };
         let (left, right) = differing(&answer.text, &other.text);
         let known = open.remove(answer.name.as_str());
-        if let Some(known) = known {
-            if known.real == left && known.sandbox == right && (left.len() + right.len()) > 0 {
-                report.accepted += 1;
-                continue;
-            }
+        if let Some(known) = known
+            && known.real == left
+            && known.sandbox == right
+            && (left.len() + right.len()) > 0
+        {
+            report.accepted += 1;
+            continue;
         }
         if left.is_empty() && right.is_empty() {
             if known.is_some() {

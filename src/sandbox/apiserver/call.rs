@@ -181,7 +181,10 @@ impl Call {
             return Err(Error::unknown_format());
         }
         let validation = self.field_validation()?;
-        let decoded = decode(table(), schema, &self.content_type, &self.body)
+        // Go takes null for an object without fields.
+        let null = self.body.trim_ascii() == b"null";
+        let body: &[u8] = if null { b"{}" } else { &self.body };
+        let decoded = decode(table(), schema, &self.content_type, body)
             .map_err(|error| self.undecodable(version, kind, &error.to_string()))?;
         let mut object = decoded.object;
         if !object.is_object() {
@@ -195,6 +198,11 @@ impl Call {
         let found_kind = meta::text(&object, &["kind"]);
         if !found_kind.is_empty() && found_kind != kind {
             let found = meta::text(&object, &["apiVersion"]);
+            let found = if found.is_empty() {
+                expected.as_str()
+            } else {
+                found
+            };
             let (found_group, found_version) = types::split_api_version(found);
             let why = if table()
                 .schema_of_kind(found_group, found_version, found_kind)
@@ -248,8 +256,11 @@ impl Call {
         if !yaml && !protobuf {
             let syntax = match syntax_error(&self.body) {
                 Some(error) => Some(error),
+                // Its kind and version are read first, into a struct without a name.
+                None if why.contains("Go struct field .") => Some(why.to_owned()),
                 None if self.body.trim_ascii_start().first() == Some(&b'{') => None,
-                None => Some("json: cannot unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }".to_owned()),
+                // The decoder says which kind of value it is instead of an object.
+                None => Some(why.to_owned()),
             };
             if let Some(error) = syntax {
                 return Error::bad_request(format!(

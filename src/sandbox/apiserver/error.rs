@@ -97,6 +97,12 @@ impl Error {
         )
     }
 
+    /// The name is taken by an object that is on its way out.
+    pub(crate) fn being_deleted(gr: GroupResource<'_>, name: &str) -> Self {
+        let message = format!("object is being deleted: {gr} {name:?} already exists");
+        Self::on(409, "AlreadyExists", gr, name, message)
+    }
+
     pub(crate) fn generate_name_conflict(gr: GroupResource<'_>, name: &str) -> Self {
         let message = format!(
             "{gr} {name:?} already exists, the server was not able to generate a unique name for the object"

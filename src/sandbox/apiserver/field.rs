@@ -9,8 +9,11 @@ enum Fault {
     Invalid(Value),
     /// The value as it is to be shown.
     InvalidShown(String),
-    NotSupported(Value, Vec<String>),
+    /// The value as it is to be shown, and what would be taken.
+    NotSupported(String, Vec<String>),
     Duplicate(String),
+    /// The value as it is to be shown.
+    DuplicateShown(String),
     Forbidden,
     NotFound(String),
     TooLong(usize),
@@ -61,7 +64,26 @@ impl FieldError {
         supported: &[&str],
     ) -> Self {
         let supported = supported.iter().map(|s| format!("{s:?}")).collect();
-        Self::new(field, Fault::NotSupported(value.into(), supported), "")
+        Self::new(
+            field,
+            Fault::NotSupported(shown(&value.into()), supported),
+            "",
+        )
+    }
+
+    /// The same for a value that is shown as it is: where the order of its fields matters.
+    pub(crate) fn not_supported_shown(
+        field: impl Into<String>,
+        shown: String,
+        supported: &[&str],
+    ) -> Self {
+        let supported = supported.iter().map(|s| format!("{s:?}")).collect();
+        Self::new(field, Fault::NotSupported(shown, supported), "")
+    }
+
+    /// A duplicate that is no plain text, and what must be unique.
+    pub(crate) fn duplicate_shown(field: impl Into<String>, shown: String, detail: &str) -> Self {
+        Self::new(field, Fault::DuplicateShown(shown), detail)
     }
 
     pub(crate) fn duplicate(field: impl Into<String>, value: &str) -> Self {
@@ -86,7 +108,7 @@ impl FieldError {
             Fault::Required => "FieldValueRequired",
             Fault::Invalid(_) | Fault::InvalidShown(_) => "FieldValueInvalid",
             Fault::NotSupported(..) => "FieldValueNotSupported",
-            Fault::Duplicate(_) => "FieldValueDuplicate",
+            Fault::Duplicate(_) | Fault::DuplicateShown(_) => "FieldValueDuplicate",
             Fault::Forbidden => "FieldValueForbidden",
             Fault::NotFound(_) => "FieldValueNotFound",
             Fault::TooLong(_) => "FieldValueTooLong",
@@ -102,11 +124,12 @@ impl FieldError {
             Fault::NotSupported(value, supported) => {
                 return format!(
                     "Unsupported value: {}: supported values: {}",
-                    shown(value),
+                    value,
                     supported.join(", ")
                 );
             }
             Fault::Duplicate(value) => format!("Duplicate value: {value:?}"),
+            Fault::DuplicateShown(shown) => format!("Duplicate value: {shown}"),
             Fault::Forbidden => "Forbidden".to_owned(),
             Fault::NotFound(value) => format!("Not found: {value:?}"),
             Fault::TooLong(max) => return format!("Too long: may not be more than {max} bytes"),

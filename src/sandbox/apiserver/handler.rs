@@ -97,7 +97,7 @@ async fn resource(
     let resource = match found {
         Some(resource) => resource,
         // Groups that are not served at all are not found as paths are not found.
-        None if !server.registry.serves(&path.group, &path.version) => {
+        None if !server.registry.serves_group(&path.group) => {
             return (Ok(Reply::text(404, "404 page not found\n")), Vec::new());
         }
         None => return (Err(Error::unknown_resource()), Vec::new()),

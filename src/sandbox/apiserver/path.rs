@@ -46,13 +46,10 @@ pub(crate) enum Target {
 
 /// Reads a raw (still escaped) path.
 pub(crate) fn parse(path: &str) -> Target {
-    let segments: Vec<String> = path
-        .split('/')
-        .filter(|s| !s.is_empty())
-        .map(|s| unescape(s, false))
-        .collect();
-    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match parts.as_slice() {
+    // Decoded first: an escaped slash separates like any other.
+    let path = unescape(path, false);
+    let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    match segments.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => Target::Health,
         ["version"] => Target::Version,
         ["api"] => Target::CoreVersions,

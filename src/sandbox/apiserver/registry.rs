@@ -135,6 +135,14 @@ impl Registry {
         self.resource(group, "v1", plural)
     }
 
+    /// Whether any version of this group is served.
+    pub(crate) fn serves_group(&self, group: &str) -> bool {
+        self.resources
+            .values()
+            .flatten()
+            .any(|r| r.facts.group == group)
+    }
+
     /// Whether any resource of this group and version is served.
     pub(crate) fn serves(&self, group: &str, version: &str) -> bool {
         self.resources

@@ -19,7 +19,9 @@ mod printing;
 mod quantity;
 mod schema;
 
-pub use apply::{ApplyError, Conflict, server_side_apply, track_update, undeclared};
+pub use apply::{
+    ApplyError, Conflict, server_side_apply, server_side_apply_to, track_update, undeclared,
+};
 pub use decode::{DecodeError, Decoded, decode, decode_meta, json_syntax_error, prune_and_check};
 pub use defaults::apply_defaults;
 pub use descriptions::{Descriptions, descriptions};

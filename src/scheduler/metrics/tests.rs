@@ -2,9 +2,11 @@ use prometheus_client::encoding::text::encode;
 
 use super::*;
 
+type Buckets = Option<(f64, f64, usize)>;
+
 /// Name, type, labels, and for histograms the finite buckets' first, last and count: from
 /// `pkg/scheduler/metrics/metrics.go` of v1.36.
-const UPSTREAM: &[(&str, &str, &[&str], Option<(f64, f64, usize)>)] = &[
+const UPSTREAM: &[(&str, &str, &[&str], Buckets)] = &[
     ("schedule_attempts", "counter", &["result", "profile"], None),
     (
         "scheduling_attempt_duration_seconds",

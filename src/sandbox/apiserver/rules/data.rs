@@ -39,7 +39,8 @@ pub(crate) fn validate(key: RuleKey, object: &Value) -> Vec<FieldError> {
         }
     }
     if size > MAX_SIZE {
-        let field = if key.1 == "secrets" { "data" } else { "" };
+        // A path of no fields prints so.
+        let field = if key.1 == "secrets" { "data" } else { "[]" };
         errors.push(FieldError::too_long(field, MAX_SIZE));
     }
     errors

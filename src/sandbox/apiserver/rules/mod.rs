@@ -18,6 +18,7 @@ pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod pod_admission;
+pub(crate) mod pod_placement;
 pub(crate) mod pod_update;
 pub(crate) mod priority;
 pub(crate) mod quantity;
@@ -81,7 +82,11 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
     let mut errors = metadata::validate_name(key, object);
     errors.extend(metadata::validate(object));
     match key {
-        ("", "pods") => errors.extend(pod::validate(object, "spec", true)),
+        ("", "pods") => {
+            errors.extend(pod::validate_annotations(object));
+            errors.extend(pod::validate(object, "spec", true));
+        }
+        ("", "nodes") => errors.extend(node::validate(object)),
         ("", "configmaps" | "secrets") => errors.extend(data::validate(key, object)),
         ("", "services") => errors.extend(service::validate(object)),
         ("batch", "cronjobs") => errors.extend(cronjob::validate(object)),
@@ -89,6 +94,13 @@ pub(crate) fn validate_create(call: &Call, object: &Value) -> Vec<FieldError> {
         _ => errors.extend(workload::validate(key, object)),
     }
     errors
+}
+
+/// What a new object that is valid is worth a warning for.
+pub(crate) fn warn_create(call: &Call, object: &Value) {
+    if call.resource.rule_key() == ("", "pods") {
+        call.warn(pod::warnings(object));
+    }
 }
 
 /// The last checks of a creation, under the store's lock.
@@ -188,7 +200,16 @@ pub(crate) fn prepare_update(call: &Call, live: &Value, new: &mut Value) {
 pub(crate) fn validate_update(call: &Call, live: &Value, new: &Value) -> Vec<FieldError> {
     let key = call.resource.rule_key();
     match (key, call.path.subresource.as_str()) {
-        (("", "pods"), "") => pod_update::validate(live, new),
+        (("", "pods"), "") => {
+            let mut errors = pod::validate_annotations(new);
+            errors.extend(pod_update::validate(live, new));
+            errors
+        }
+        (("", "pods"), "resize") => {
+            let mut errors = pod::validate(new, "spec", true);
+            errors.extend(pod_update::validate_resize(live, new));
+            errors
+        }
         (("", "pods"), "status") => pod_update::validate_status(live, new),
         (("", "nodes"), "") => node::validate_update(live, new),
         (("", "persistentvolumeclaims"), "") => volume::validate_claim_update(live, new),

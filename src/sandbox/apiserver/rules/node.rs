@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::names;
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::field::FieldError;
 use crate::sandbox::apiserver::meta;
@@ -63,15 +64,59 @@ pub(crate) fn validate_update(live: &Value, new: &Value) -> Vec<FieldError> {
             "node updates may not change podCIDR except from \"\" to valid",
         ));
     }
-    for (i, taint) in meta::list(new, &["spec", "taints"]).iter().enumerate() {
-        let effect = meta::text(taint, &["effect"]);
-        if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-            errors.push(FieldError::not_supported(
-                format!("spec.taints[{i}].effect"),
-                effect,
-                &["NoExecute", "NoSchedule", "PreferNoSchedule"],
-            ));
+    let ranges = meta::list(new, &["spec", "podCIDRs"]);
+    if ranges.len() > 1 {
+        let family = |range: &Value| range.as_str().is_some_and(|r| r.contains(':'));
+        if family(&ranges[0]) == family(&ranges[1]) {
+            errors.insert(
+                0,
+                FieldError::invalid(
+                    "spec.podCIDRs",
+                    Value::Array(ranges.to_vec()),
+                    "may specify no more than one CIDR for each IP family",
+                ),
+            );
+        }
+    }
+    errors.extend(validate(new));
+    errors
+}
+
+/// Taints that are none (`validateNodeTaints`).
+pub(crate) fn validate(node: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let taints = meta::list(node, &["spec", "taints"]);
+    for (i, taint) in taints.iter().enumerate() {
+        let at = format!("metadata.taints[{i}]");
+        let text = |field: &str| meta::text(taint, &[field]);
+        let (key, value, effect) = (text("key"), text("value"), text("effect"));
+        for why in names::qualified_name(key) {
+            errors.push(FieldError::invalid(format!("{at}.key"), key, why));
+        }
+        for why in names::label_value(value) {
+            errors.push(FieldError::invalid(format!("{at}.value"), value, why));
+        }
+        errors.extend(effect_fault(&format!("{at}.effect"), effect, false));
+        let same = |t: &&Value| t["key"] == taint["key"] && t["effect"] == taint["effect"];
+        if taints[..i].iter().any(|t| same(&t)) {
+            let shown = format!(
+                "{{\"Key\":{key:?},\"Value\":{value:?},\"Effect\":{effect:?},\"TimeAdded\":{}}}",
+                taint.get("timeAdded").unwrap_or(&Value::Null)
+            );
+            let why = "taints must be unique by key and effect pair";
+            errors.push(FieldError::duplicate_shown(at, shown, why));
         }
     }
     errors
+}
+
+/// What is wrong with a taint's or a toleration's effect.
+pub(crate) fn effect_fault(at: &str, effect: &str, may_be_empty: bool) -> Option<FieldError> {
+    const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+    match effect {
+        "" if may_be_empty => None,
+        "" => Some(FieldError::required(at, "")),
+        known if EFFECTS.contains(&known) => None,
+        other => Some(FieldError::not_supported(at, other, &EFFECTS)),
+    }
 }

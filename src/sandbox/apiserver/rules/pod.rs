@@ -7,9 +7,39 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{names, quantity};
+use super::{names, pod_placement, quantity};
 use crate::sandbox::apiserver::field::FieldError;
 use crate::sandbox::apiserver::meta;
+
+/// What is worth a warning: `warningsForPodSpecAndMeta` in `pkg/api/pod/warnings.go`.
+pub(crate) fn warnings(pod: &Value) -> Vec<String> {
+    meta::list(pod, &["spec", "topologySpreadConstraints"])
+        .iter()
+        .enumerate()
+        .filter(|(_, constraint)| constraint.get("labelSelector").is_none_or(Value::is_null))
+        .map(|(i, _)| {
+            format!("spec.topologySpreadConstraints[{i}].labelSelector: a null labelSelector results in matching no pod")
+        })
+        .collect()
+}
+
+/// What the deletion cost of a pod may be: a 32-bit integer as one writes it.
+pub(crate) fn validate_annotations(pod: &Value) -> Vec<FieldError> {
+    const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+    let Some(cost) = pod["metadata"]["annotations"]
+        .get(COST)
+        .and_then(Value::as_str)
+    else {
+        return Vec::new();
+    };
+    let digits = cost.strip_prefix('-').unwrap_or(cost);
+    let odd = cost.starts_with('+') || (digits.len() > 1 && digits.starts_with('0'));
+    if !odd && cost.parse::<i32>().is_ok() {
+        return Vec::new();
+    }
+    let field = format!("metadata.annotations[{COST}]");
+    vec![FieldError::invalid(field, cost, "must be a 32bit integer")]
+}
 
 /// A new pod is pending; a gated one says why it is not scheduled.
 pub(crate) fn prepare_create(object: &mut Value, now: Timestamp) {
@@ -90,7 +120,7 @@ pub(crate) fn qos_class(pod: &Value) -> &'static str {
             let request = positive(resources, "requests", name);
             let limit = positive(resources, "limits", name);
             any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && request.is_none_or(|r| Some(r) == limit);
+            guaranteed &= limit.is_some() && request == limit;
         }
     }
     match (any, guaranteed) {
@@ -105,6 +135,10 @@ pub(crate) fn validate(object: &Value, path: &str, is_pod: bool) -> Vec<FieldErr
     let spec = path.split('.').fold(object, |at, key| &at[key]);
     let mut errors = Vec::new();
     let mut seen = HashSet::new();
+    let init: Vec<&str> = meta::list(spec, &["initContainers"])
+        .iter()
+        .map(|c| meta::text(c, &["name"]))
+        .collect();
     let mut ports = HashSet::new();
     if meta::list(spec, &["containers"]).is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
@@ -113,7 +147,12 @@ pub(crate) fn validate(object: &Value, path: &str, is_pod: bool) -> Vec<FieldErr
         for (i, container) in meta::list(spec, &[list]).iter().enumerate() {
             let at = format!("{path}.{list}[{i}]");
             validate_container(container, &at, spec, &mut errors);
+            let mut named = HashSet::new();
             for (j, port) in meta::list(container, &["ports"]).iter().enumerate() {
+                let name = meta::text(port, &["name"]);
+                if !name.is_empty() && !named.insert(name) {
+                    errors.push(FieldError::duplicate(format!("{at}.ports[{j}].name"), name));
+                }
                 validate_port(port, &format!("{at}.ports[{j}]"), &mut errors);
                 let key = (
                     meta::int(port, &["hostPort"]),
@@ -129,7 +168,13 @@ pub(crate) fn validate(object: &Value, path: &str, is_pod: bool) -> Vec<FieldErr
                 }
             }
             let name = meta::text(container, &["name"]);
-            if !name.is_empty() && !seen.insert(name) {
+            // Of two lists that share a name, the init containers are told.
+            let elsewhere = list == "initContainers"
+                && meta::list(spec, &["containers"])
+                    .iter()
+                    .any(|c| c["name"] == name);
+            let fresh = list == "initContainers" || !init.contains(&name);
+            if !name.is_empty() && ((!seen.insert(name) && fresh) || elsewhere) {
                 errors.push(FieldError::duplicate(format!("{at}.name"), name));
             }
         }
@@ -182,62 +227,38 @@ fn validate_spec(spec: &Value, path: &str, is_pod: bool, errors: &mut Vec<FieldE
     if let Some(selector) = spec.get("nodeSelector").and_then(Value::as_object) {
         super::metadata::labels_at(&format!("{path}.nodeSelector"), selector, errors);
     }
-    for (i, toleration) in meta::list(spec, &["tolerations"]).iter().enumerate() {
-        let at = format!("{path}.tolerations[{i}]");
-        let operator = meta::text(toleration, &["operator"]);
-        if !["", "Equal", "Exists", "Lt", "Gt"].contains(&operator) {
-            errors.push(FieldError::not_supported(
-                format!("{at}.operator"),
-                operator,
-                &["Equal", "Exists"],
-            ));
-        }
-        let effect = meta::text(toleration, &["effect"]);
-        if !["", "NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-            errors.push(FieldError::not_supported(
-                format!("{at}.effect"),
-                effect,
-                &["NoExecute", "NoSchedule", "PreferNoSchedule"],
-            ));
-        }
-        if meta::text(toleration, &["key"]).is_empty() && operator != "Exists" {
-            errors.push(FieldError::invalid(
-                format!("{at}.operator"),
-                operator,
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+    errors.extend(pod_placement::validate(spec, path));
+    let deadline = meta::int(spec, &["activeDeadlineSeconds"]);
+    let max = i64::from(i32::MAX);
+    if is_pod && let Some(n) = deadline.filter(|n| !(1..=max).contains(n)) {
+        errors.push(FieldError::invalid(
+            format!("{path}.activeDeadlineSeconds"),
+            n,
+            format!("must be between 1 and {max}, inclusive"),
+        ));
+    }
+    let dns = meta::text(spec, &["dnsPolicy"]);
+    const DNS: [&str; 4] = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    if !dns.is_empty() && !DNS.contains(&dns) {
+        errors.push(FieldError::not_supported(
+            format!("{path}.dnsPolicy"),
+            dns,
+            &DNS,
+        ));
+    }
+    let mut volumes = HashSet::new();
+    for (i, volume) in meta::list(spec, &["volumes"]).iter().enumerate() {
+        let name = meta::text(volume, &["name"]);
+        if !name.is_empty() && !volumes.insert(name) {
+            errors.push(FieldError::duplicate(
+                format!("{path}.volumes[{i}].name"),
+                name,
             ));
         }
     }
-    for (i, constraint) in meta::list(spec, &["topologySpreadConstraints"])
-        .iter()
-        .enumerate()
-    {
-        let at = format!("{path}.topologySpreadConstraints[{i}]");
-        if meta::int(constraint, &["maxSkew"]).unwrap_or(0) <= 0 {
-            let value = constraint
-                .get("maxSkew")
-                .cloned()
-                .unwrap_or_else(|| json!(0));
-            errors.push(FieldError::invalid(
-                format!("{at}.maxSkew"),
-                value,
-                "must be greater than zero",
-            ));
-        }
-        if meta::text(constraint, &["topologyKey"]).is_empty() {
-            errors.push(FieldError::required(
-                format!("{at}.topologyKey"),
-                "can not be empty",
-            ));
-        }
-        let when = meta::text(constraint, &["whenUnsatisfiable"]);
-        if !["DoNotSchedule", "ScheduleAnyway"].contains(&when) {
-            errors.push(FieldError::not_supported(
-                format!("{at}.whenUnsatisfiable"),
-                when,
-                &["DoNotSchedule", "ScheduleAnyway"],
-            ));
-        }
+    if let Some(overhead) = spec.get("overhead").filter(|o| o.is_object()) {
+        let limits = json!({"limits": overhead});
+        validate_resources(&limits, &format!("{path}.overhead"), errors);
     }
 }
 
@@ -268,6 +289,11 @@ fn validate_container(container: &Value, at: &str, spec: &Value, errors: &mut Ve
             &["Always", "IfNotPresent", "Never"],
         ));
     }
+    for (i, variable) in meta::list(container, &["env"]).iter().enumerate() {
+        if meta::text(variable, &["name"]).is_empty() {
+            errors.push(FieldError::required(format!("{at}.env[{i}].name"), ""));
+        }
+    }
     validate_resources(&container["resources"], &format!("{at}.resources"), errors);
     let volumes = meta::list(spec, &["volumes"]);
     for (i, mount) in meta::list(container, &["volumeMounts"]).iter().enumerate() {
@@ -293,21 +319,30 @@ fn validate_container(container: &Value, at: &str, spec: &Value, errors: &mut Ve
 }
 
 fn validate_resources(resources: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    let is_native = |name: &str| !name.contains('/') || name.contains("kubernetes.io/");
+    let text = |value: &Value| {
+        let text = value.as_str().map(str::to_owned);
+        text.unwrap_or_else(|| value.to_string())
+    };
     for list in ["limits", "requests"] {
         let Some(map) = resources.get(list).and_then(Value::as_object) else {
             continue;
         };
         for (name, value) in map {
             let field = format!("{at}.{list}[{name}]");
-            if !["cpu", "memory", "ephemeral-storage", "storage", "pods"].contains(&name.as_str())
-                && !name.contains('/')
-                && !name.starts_with("hugepages-")
-            {
-                errors.push(FieldError::invalid(
-                    format!("{at}.{list}"),
-                    name.as_str(),
-                    "must be a standard resource type or fully qualified",
-                ));
+            let standard = ["cpu", "memory", "ephemeral-storage"].contains(&name.as_str())
+                || name.starts_with("hugepages-");
+            let mut faults = names::qualified_name(name);
+            if faults.is_empty() && !standard && !name.contains('/') {
+                faults.push("must be a standard resource type or fully qualified".to_owned());
+                faults.push("must be a standard resource for containers".to_owned());
+            } else if !faults.is_empty() && name.contains('/') {
+                faults.push("doesn't follow extended resource name standard".to_owned());
+            }
+            if !faults.is_empty() {
+                for why in faults {
+                    errors.push(FieldError::invalid(field.as_str(), name.as_str(), why));
+                }
                 continue;
             }
             match quantity::milli(value) {
@@ -317,27 +352,53 @@ fn validate_resources(resources: &Value, at: &str, errors: &mut Vec<FieldError>)
                     value.clone(),
                     "must be greater than or equal to 0",
                 )),
+                Some(q) if !is_native(name) && q % 1_000 != 0 => {
+                    errors.push(FieldError::invalid(
+                        field,
+                        text(value),
+                        "must be an integer",
+                    ));
+                }
                 Some(q) if list == "requests" => {
-                    if let Some(limit) = quantity::milli(&resources["limits"][name])
-                        && q > limit
-                    {
-                        let text = value
-                            .as_str()
-                            .map_or_else(|| value.to_string(), str::to_owned);
-                        let limit = &resources["limits"][name];
-                        let limit = limit
-                            .as_str()
-                            .map_or_else(|| limit.to_string(), str::to_owned);
-                        errors.push(FieldError::invalid(
-                            format!("{at}.requests"),
-                            text,
-                            format!("must be less than or equal to {name} limit of {limit}"),
-                        ));
-                    }
+                    let limit = &resources["limits"][name];
+                    let bound = quantity::milli(limit);
+                    let why = match bound {
+                        Some(bound) if !is_native(name) && q != bound => {
+                            format!("must be equal to {name} limit of {}", text(limit))
+                        }
+                        Some(bound) if q > bound => {
+                            format!(
+                                "must be less than or equal to {name} limit of {}",
+                                text(limit)
+                            )
+                        }
+                        None if !is_native(name) => {
+                            errors.push(FieldError::required(
+                                format!("{at}.limits"),
+                                "Limit must be set for non overcommitable resources",
+                            ));
+                            continue;
+                        }
+                        _ => continue,
+                    };
+                    errors.push(FieldError::invalid(
+                        format!("{at}.requests"),
+                        text(value),
+                        why,
+                    ));
                 }
                 Some(_) => {}
             }
         }
+    }
+    let asks = |prefix: &str| {
+        ["limits", "requests"].iter().any(|list| {
+            let map = resources.get(*list).and_then(Value::as_object);
+            map.is_some_and(|map| map.keys().any(|name| name.starts_with(prefix)))
+        })
+    };
+    if asks("hugepages-") && !asks("cpu") && !asks("memory") {
+        errors.push(FieldError::forbidden(at, "HugePages require cpu or memory"));
     }
 }
 

@@ -255,6 +255,36 @@ pub(crate) fn validate_status(live: &Value, new: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// Only cpu and memory can be resized.
+pub(crate) fn validate_resize(live: &Value, new: &Value) -> Vec<FieldError> {
+    let others = |pod: &Value| -> Vec<Value> {
+        let mut found = Vec::new();
+        for list in ["containers", "initContainers"] {
+            for container in meta::list(pod, &["spec", list]) {
+                let mut resources = container["resources"].clone();
+                for kind in ["limits", "requests"] {
+                    if let Some(Value::Object(map)) = resources.get_mut(kind) {
+                        map.retain(|name, _| name != "cpu" && name != "memory");
+                    }
+                }
+                found.push(json!([resources["limits"], resources["requests"]]));
+            }
+        }
+        found
+    };
+    let emptied = |lists: Vec<Value>| -> Vec<String> {
+        lists
+            .iter()
+            .map(|l| l.to_string().replace("{}", "null"))
+            .collect()
+    };
+    if emptied(others(live)) == emptied(others(new)) {
+        return Vec::new();
+    }
+    let why = "only cpu and memory resources are mutable";
+    vec![FieldError::forbidden("spec", why)]
+}
+
 /// Of `ephemeralcontainers` and `resize` only their own part of the spec is taken.
 pub(crate) fn prepare_subresource(live: &Value, new: &mut Value, subresource: &str) {
     let mut spec = live["spec"].clone();

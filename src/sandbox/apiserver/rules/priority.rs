@@ -76,6 +76,13 @@ pub(crate) fn admit_pod(call: &Call, pod: &mut Value) -> Result<(), Error> {
         );
         return Err(Error::forbidden(gr, meta::name(pod), &why));
     }
+    let given = meta::text(pod, &["spec", "preemptionPolicy"]);
+    if !given.is_empty() && given != policy {
+        let why = format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        );
+        return Err(Error::forbidden(gr, meta::name(pod), &why));
+    }
     let spec = meta::map_mut(pod, "spec");
     if !class_name.is_empty() {
         spec.insert("priorityClassName".to_owned(), json!(class_name));

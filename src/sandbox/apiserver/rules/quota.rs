@@ -1,8 +1,7 @@
 //! `ResourceQuota` for pods: admission of new ones, and the quotas' status.
 //!
 //! Usage is computed under the store's lock from the pods that are there, so it is never stale and no
-//! quota controller is needed. It costs nothing in namespaces without a quota. Scopes other than the
-//! termination ones are not evaluated; such quotas do not limit.
+//! quota controller is needed. It costs nothing in namespaces without a quota.
 
 use std::collections::BTreeMap;
 
@@ -53,6 +52,42 @@ fn counts(pod: &Value, name: &str) -> bool {
         )
 }
 
+/// Whether a quota speaks of this pod: all of its scopes hold (`podMatchesScopeFunc` of the evaluator).
+fn covers(quota: &Value, pod: &Value) -> bool {
+    let plain = meta::list(quota, &["spec", "scopes"])
+        .iter()
+        .all(|scope| in_scope(pod, scope.as_str().unwrap_or_default(), "Exists", &[]));
+    let selected = meta::list(quota, &["spec", "scopeSelector", "matchExpressions"])
+        .iter()
+        .all(|term| {
+            in_scope(
+                pod,
+                meta::text(term, &["scopeName"]),
+                meta::text(term, &["operator"]),
+                meta::list(term, &["values"]),
+            )
+        });
+    plain && selected
+}
+
+fn in_scope(pod: &Value, scope: &str, operator: &str, values: &[Value]) -> bool {
+    let best_effort = || super::pod::qos_class(pod) == "BestEffort";
+    let terminating =
+        || meta::int(pod, &["spec", "activeDeadlineSeconds"]).is_some_and(|seconds| seconds >= 0);
+    let class = meta::text(pod, &["spec", "priorityClassName"]);
+    match (scope, operator) {
+        ("BestEffort", _) => best_effort(),
+        ("NotBestEffort", _) => !best_effort(),
+        ("Terminating", _) => terminating(),
+        ("NotTerminating", _) => !terminating(),
+        ("PriorityClass", "In") => values.iter().any(|v| v == class),
+        ("PriorityClass", "NotIn") => !values.iter().any(|v| v == class),
+        ("PriorityClass", "DoesNotExist") => class.is_empty(),
+        ("PriorityClass", _) => !class.is_empty(),
+        _ => false,
+    }
+}
+
 fn is_scoped(quota: &Value) -> bool {
     !meta::list(quota, &["spec", "scopes"]).is_empty()
         || quota["spec"].get("scopeSelector").is_some()
@@ -81,30 +116,23 @@ pub(crate) fn admit_pod(call: &Call, tx: &Transaction<'_>, pod: &Value) -> Resul
     };
     let namespace = meta::namespace(pod);
     for quota in tx.range(quotas.collection, namespace) {
-        if is_scoped(&quota.value) {
+        if !covers(&quota.value, pod) {
             continue;
         }
         let (mut requested, mut used, mut limited) = (Vec::new(), Vec::new(), Vec::new());
+        let mut missing = Vec::new();
         for (name, kind, resource) in COUNTED {
             let Some(hard) = quantity::milli(&quota.value["spec"]["hard"][name]) else {
                 continue;
             };
             let asked = usage(pod, kind, resource);
             if !kind.is_empty() && asked == 0 {
-                let why = format!(
-                    "failed quota: {}: must specify {name} for: {}",
-                    meta::name(&quota.value),
-                    container_names(pod)
-                );
-                return Err(Error::forbidden(
-                    call.resource.group_resource(),
-                    meta::name(pod),
-                    &why,
-                ));
+                missing.push(format!("{name} for: {}", container_names(pod)));
+                continue;
             }
             let now: i128 = tx
                 .range(call.resource.collection, namespace)
-                .filter(|p| counts(&p.value, name))
+                .filter(|p| counts(&p.value, name) && covers(&quota.value, &p.value))
                 .map(|p| usage(&p.value, kind, resource))
                 .sum();
             if now + asked > hard {
@@ -112,6 +140,19 @@ pub(crate) fn admit_pod(call: &Call, tx: &Transaction<'_>, pod: &Value) -> Resul
                 used.push(format!("{name}={}", print(now, name)));
                 limited.push(format!("{name}={}", print(hard, name)));
             }
+        }
+        if !missing.is_empty() {
+            missing.sort();
+            let why = format!(
+                "failed quota: {}: must specify {}",
+                meta::name(&quota.value),
+                missing.join("; ")
+            );
+            return Err(Error::forbidden(
+                call.resource.group_resource(),
+                meta::name(pod),
+                &why,
+            ));
         }
         if !requested.is_empty() {
             for list in [&mut requested, &mut used, &mut limited] {
@@ -158,12 +199,12 @@ pub(crate) fn refresh(call: &Call, tx: &mut Transaction<'_>, namespace: &str) {
         };
         let mut used = Map::new();
         for (name, kind, resource) in COUNTED {
-            if !hard.contains_key(name) || is_scoped(&quota.value) {
+            if !hard.contains_key(name) {
                 continue;
             }
             let sum: i128 = tx
                 .range(pods.collection, namespace)
-                .filter(|p| counts(&p.value, name))
+                .filter(|p| counts(&p.value, name) && covers(&quota.value, &p.value))
                 .map(|p| usage(&p.value, kind, resource))
                 .sum();
             used.insert(name.to_owned(), json!(print(sum, name)));

@@ -20,11 +20,11 @@ const NAMED: [&str; 6] = [
     "services",
 ];
 
-/// How much of a quota an object takes.
-type Measure = fn(&Value) -> i128;
+/// How much one object counts.
+type Amount = fn(&Value) -> i128;
 
 /// What a quota's resource counts: group, plural, and of each object how much.
-fn counted(name: &str) -> Option<(&str, &str, Measure)> {
+fn counted(name: &str) -> Option<(&str, &str, Amount)> {
     match name {
         "services.nodeports" => return Some(("", "services", node_ports)),
         "services.loadbalancers" => return Some(("", "services", load_balancers)),
@@ -37,7 +37,7 @@ fn counted(name: &str) -> Option<(&str, &str, Measure)> {
     // Pods are counted with what they ask for.
     (named != "pods").then(|| {
         let (plural, group) = named.split_once('.').unwrap_or((named, ""));
-        (group, plural, (|_| 1) as Measure)
+        (group, plural, (|_| 1) as Amount)
     })
 }
 

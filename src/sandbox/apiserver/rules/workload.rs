@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::budget;
 use super::kinds::RuleKey;
-use super::{metadata, pod};
+use super::{metadata, pod, pod_placement, priority};
 use crate::sandbox::apiserver::field::FieldError;
 use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::selector::LabelSelector;
@@ -63,13 +63,34 @@ pub(crate) fn validate(key: RuleKey, object: &Value) -> Vec<FieldError> {
             for field in ["minAvailable", "maxUnavailable"] {
                 int_or_percent(spec, "spec", field, &mut errors);
             }
-            errors.extend(budget::selector(spec));
+            pod_placement::selector(&spec["selector"], "spec.selector", &mut errors);
             let policy = meta::text(spec, &["unhealthyPodEvictionPolicy"]);
             if !["", "IfHealthyBudget", "AlwaysAllow"].contains(&policy) {
                 errors.push(FieldError::not_supported(
                     "spec.unhealthyPodEvictionPolicy",
                     policy,
                     &["AlwaysAllow", "IfHealthyBudget"],
+                ));
+            }
+        }
+        ("scheduling.k8s.io", "priorityclasses") => {
+            let name = meta::name(object);
+            let known = priority::SYSTEM_CLASSES
+                .iter()
+                .any(|(class, ..)| *class == name);
+            if name.starts_with("system-") && !known {
+                let why = format!(
+                    "priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"
+                );
+                errors.push(FieldError::forbidden("metadata.name", why));
+            }
+            let policy = meta::text(object, &["preemptionPolicy"]);
+            const POLICIES: [&str; 2] = ["PreemptLowerPriority", "Never"];
+            if !policy.is_empty() && !POLICIES.contains(&policy) {
+                errors.push(FieldError::not_supported(
+                    "preemptionPolicy",
+                    policy,
+                    &POLICIES,
                 ));
             }
         }
@@ -114,6 +135,13 @@ fn int_or_percent(map: &Value, path: &str, field: &str, errors: &mut Vec<FieldEr
                     text.as_str(),
                     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
                 ));
+            } else if field != "maxSurge"
+                && digits
+                    .and_then(|d| d.parse::<u32>().ok())
+                    .is_none_or(|n| n > 100)
+            {
+                let why = "must not be greater than 100%";
+                errors.push(FieldError::invalid(at, text.as_str(), why));
             }
         }
         _ => {}
@@ -125,13 +153,11 @@ fn validate_selected(object: &Value, errors: &mut Vec<FieldError>) {
     let template_labels = meta::at(object, &["spec", "template", "metadata", "labels"]);
     let labels = template_labels.and_then(Value::as_object);
     match LabelSelector::from_object(selector) {
-        Err(why) => {
+        Err(_) => {
             let value = selector.cloned().unwrap_or_default();
-            errors.push(FieldError::invalid(
-                "spec.selector",
-                value,
-                format!("invalid label selector: {why}"),
-            ));
+            pod_placement::selector(&value, "spec.selector", errors);
+            let why = "invalid label selector";
+            errors.push(FieldError::invalid("spec.selector", value, why));
         }
         Ok(None) => {
             errors.push(FieldError::required("spec.selector", ""));
@@ -149,7 +175,7 @@ fn validate_selected(object: &Value, errors: &mut Vec<FieldError>) {
         Ok(Some(_)) => {}
     }
     if let Some(labels) = labels {
-        metadata::labels_at("spec.template.metadata.labels", labels, errors);
+        metadata::labels_at("spec.template.labels", labels, errors);
     }
     errors.extend(pod::validate(object, "spec.template.spec", false));
     let policy = meta::text(object, &["spec", "template", "spec", "restartPolicy"]);
@@ -195,11 +221,22 @@ fn validate_deployment(object: &Value, errors: &mut Vec<FieldError>) {
                 ));
             }
         }
-        other => errors.push(FieldError::not_supported(
+        other => errors.push(FieldError::not_supported_shown(
             "spec.strategy",
-            other,
+            // The internal type, which has no field tags.
+            format!("{{\"Type\":{other:?},\"RollingUpdate\":null}}"),
             &["Recreate", "RollingUpdate"],
         )),
+    }
+    let ready = meta::int(object, &["spec", "minReadySeconds"]).unwrap_or(0);
+    if let Some(deadline) = meta::int(object, &["spec", "progressDeadlineSeconds"])
+        && deadline <= ready
+    {
+        errors.push(FieldError::invalid(
+            "spec.progressDeadlineSeconds",
+            deadline,
+            "must be greater than minReadySeconds",
+        ));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::reply::Reply;
 use crate::sandbox::apiserver::selector::LabelSelector;
 use crate::sandbox::apiserver::verbs::patch::{Patch, check};
-use crate::sandbox::apiserver::verbs::update::{Changed, change};
+use crate::sandbox::apiserver::verbs::update::{Changed, change, check_name};
 use crate::sandbox::types::table;
 
 /// The Scale of an object.
@@ -76,7 +76,7 @@ fn print_selector(selector: &Value) -> String {
         terms.push((key.to_owned(), term));
     }
     debug_assert!(LabelSelector::from_object(Some(selector)).is_ok() || terms.is_empty());
-    terms.sort();
+    terms.sort_by(|a, b| a.0.cmp(&b.0));
     terms
         .into_iter()
         .map(|(_, term)| term)
@@ -109,13 +109,7 @@ pub(crate) fn scale(call: &Call, method: &Method) -> Result<Reply, Error> {
 
 /// The object with a Scale's replicas; the Scale's `resourceVersion` and `uid` are preconditions.
 fn apply(call: &Call, live: &Value, scale: &Value) -> Result<Changed, Error> {
-    if meta::name(scale) != call.path.name {
-        return Err(Error::bad_request(format!(
-            "the name of the object ({}) does not match the name on the URL ({})",
-            meta::name(scale),
-            call.path.name
-        )));
-    }
+    check_name(call, scale)?;
     let replicas = meta::int(scale, &["spec", "replicas"]).unwrap_or(0);
     if replicas < 0 {
         let error = FieldError::invalid(

@@ -93,6 +93,7 @@ pub(crate) fn create_object(
             &errors,
         ));
     }
+    rules::warn_create(call, &object);
     meta::set(&mut object, "creationTimestamp", Some(meta::time(call.now)));
     let store = &call.server.store;
     for _ in 0..MAX_NAME_GENERATIONS {
@@ -117,6 +118,15 @@ pub(crate) fn create_object(
                     "name",
                     Some(json!(call.server.generate_name(&prefix))),
                 );
+            }
+            None if store
+                .get(call.resource.collection, &key)
+                .is_some_and(|live| meta::is_deleting(&live.value)) =>
+            {
+                return Err(Error::being_deleted(
+                    call.resource.group_resource(),
+                    meta::name(&object),
+                ));
             }
             None => {
                 return Err(Error::already_exists(

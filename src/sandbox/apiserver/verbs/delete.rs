@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use crate::sandbox::apiserver::call::Call;
 use crate::sandbox::apiserver::error::{Error, GroupResource};
 use crate::sandbox::apiserver::field::FieldError;
+use crate::sandbox::apiserver::json_error::syntax_error;
 use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::registry::Resource;
 use crate::sandbox::apiserver::reply::Reply;
 use crate::sandbox::apiserver::rules::{self, kinds, namespace, pod};
 use crate::sandbox::apiserver::store::{Key, Object, Transaction};
 use crate::sandbox::apiserver::verbs::list::{self, Listed, Selection};
-use crate::sandbox::types::table;
+use crate::sandbox::types::{self, table};
 
 /// `metav1.DeleteOptions`.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct DeleteOptions {
     pub(crate) propagation_policy: Option<String>,
     pub(crate) orphan_dependents: Option<bool>,
     pub(crate) dry_run: bool,
+    /// Asked for in words that are none.
+    bad_dry_run: Option<Value>,
 }
 
 impl DeleteOptions {
@@ -45,6 +48,7 @@ impl DeleteOptions {
             propagation_policy: text(&["propagationPolicy"]),
             orphan_dependents: object.get("orphanDependents").and_then(Value::as_bool),
             dry_run: meta::list(object, &["dryRun"]).iter().any(|v| v == "All"),
+            bad_dry_run: bad_dry_run(meta::list(object, &["dryRun"]).to_vec()),
         };
         options.validate()?;
         Ok(options)
@@ -57,11 +61,35 @@ impl DeleteOptions {
                 .schema_of_kind("", "v1", "DeleteOptions")
                 .unwrap_or_default();
             // Clients may say any served version, or none, for these options.
-            let decoded =
-                crate::sandbox::types::decode(table(), schema, &call.content_type, &call.body);
+            let accepted = [
+                "application/json",
+                "application/yaml",
+                "application/vnd.kubernetes.protobuf",
+            ];
+            if !accepted.contains(&call.content_type.as_str()) {
+                return Err(Error::unknown_format());
+            }
+            let decoded = types::decode(table(), schema, &call.content_type, &call.body);
             let object = decoded
-                .map_err(|error| Error::bad_request(error.to_string()))?
+                .map_err(|error| {
+                    let why = error.to_string();
+                    let unnamed = call.content_type == "application/json"
+                        && (syntax_error(&call.body).is_some() || why.contains("APIVersion"));
+                    let prefix = if unnamed {
+                        "couldn't get version/kind; json parse error: "
+                    } else {
+                        ""
+                    };
+                    Error::bad_request(format!("{prefix}{why}"))
+                })?
                 .object;
+            let kind = meta::text(&object, &["kind"]);
+            if !["", "DeleteOptions"].contains(&kind) {
+                return Err(Error::bad_request(format!(
+                    "no kind {kind:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"",
+                    meta::text(&object, &["apiVersion"])
+                )));
+            }
             let mut options = Self::from_object(&object)?;
             options.dry_run |= call.dry_run();
             return Ok(options);
@@ -82,6 +110,7 @@ impl DeleteOptions {
             propagation_policy: (!policy.is_empty()).then(|| policy.to_owned()),
             orphan_dependents: query.flag("orphanDependents"),
             dry_run: query.is_dry_run(),
+            bad_dry_run: bad_dry_run(query.all("dryRun").map(Value::from).collect()),
             ..Self::default()
         };
         options.validate()?;
@@ -106,12 +135,21 @@ impl DeleteOptions {
                 &["Foreground", "Background", "Orphan", "nil"],
             ));
         }
+        if let Some(asked) = &self.bad_dry_run {
+            errors.push(FieldError::not_supported("dryRun", asked.clone(), &["All"]));
+        }
         if errors.is_empty() {
             Ok(())
         } else {
             Err(Error::invalid("meta.k8s.io", "DeleteOptions", "", &errors))
         }
     }
+}
+
+/// The values of `dryRun`, if one of them is unknown.
+fn bad_dry_run(asked: Vec<Value>) -> Option<Value> {
+    let bad = asked.iter().any(|v| v != "All" && v != "");
+    bad.then_some(Value::Array(asked))
 }
 
 /// What became of an object that was deleted.
@@ -242,6 +280,16 @@ fn check_preconditions(
         group: &resource.facts.group,
         resource: &resource.facts.kind,
     };
+    // Namespaces are deleted by a rule of their own, which leaves this to the storage layer.
+    if resource.rule_key() == ("", "namespaces")
+        && let Some(uid) = options.uid.as_deref().filter(|uid| *uid != meta::uid(live))
+    {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            meta::uid(live)
+        );
+        return Err(Error::conflict(resource.group_resource(), &key.name, &why));
+    }
     if let Some(uid) = &options.uid
         && uid != meta::uid(live)
     {

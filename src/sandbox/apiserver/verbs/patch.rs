@@ -15,7 +15,7 @@ use crate::sandbox::apiserver::meta;
 use crate::sandbox::apiserver::reply::Reply;
 use crate::sandbox::apiserver::store::Object;
 use crate::sandbox::types::{
-    ApplyError, decode, go_text, prune_and_check, server_side_apply, split_api_version,
+    ApplyError, decode, go_text, prune_and_check, server_side_apply_to, split_api_version,
     strategic_merge, table, undeclared,
 };
 
@@ -107,9 +107,7 @@ impl Patch {
     fn complaint(&self, object: &Value, why: &str) -> Error {
         match self {
             Self::Strategic(patch) => {
-                let shown = Value::String(go_text(patch));
-                let error = FieldError::invalid("patch", shown, conversion_error(why));
-                Error::invalid("", "", "", &[error])
+                patch_error(&Value::String(go_text(patch)), &conversion_error(why))
             }
             Self::Json(_) | Self::Merge(_) => patch_error(object, why),
         }
@@ -282,7 +280,7 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
         .filter_map(|error| undeclared(table(), &facts.schema, &applied, error))
         .collect();
     if !undeclared.is_empty() {
-        return Err(not_typed(call, &undeclared));
+        return Err(not_typed(call, meta::namespace(&applied), &undeclared));
     }
     if !decoded.strict_errors.is_empty() {
         match call.field_validation()? {
@@ -314,6 +312,13 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
     {
         return Err(Error::bad_request("metadata.managedFields must be nil"));
     }
+    let misplaced = meta::namespace(&applied);
+    if !misplaced.is_empty() && misplaced != call.path.namespace {
+        return Err(Error::bad_request(MISPLACED));
+    }
+    // What is owned is what was written, also where it says nothing: `{}`, `null`.
+    let written = decode(table(), "-", "application/yaml", &call.body);
+    applied = written.map_or(applied, |written| written.object);
     let name = meta::name(&applied).to_owned();
     if !name.is_empty() && name != call.path.name {
         return Err(Error::bad_request(format!(
@@ -334,16 +339,19 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
         );
     }
     let merge = |live: Option<&Value>| {
-        server_side_apply(
+        let mut merged = server_side_apply_to(
             table(),
             &facts.schema,
+            &call.path.subresource,
             live,
             &applied,
-            &manager,
-            force,
+            (&manager, force),
             call.now,
         )
-        .map_err(apply_error)
+        .map_err(apply_error)?;
+        prune_and_check(table(), &facts.schema, &mut merged)
+            .map_err(|error| patch_error(&merged, &error.to_string()))?;
+        Ok(merged)
     };
     if call.live().is_ok() || !call.path.subresource.is_empty() {
         let changed = change(call, |live| {
@@ -356,7 +364,7 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
     }
     if !meta::uid(&applied).is_empty() {
         let why = format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: ",
+            "uid mismatch: the provided object specified uid {}, and no existing object was found",
             meta::uid(&applied)
         );
         return Err(Error::conflict(
@@ -375,7 +383,7 @@ fn apply(call: &Call) -> Result<(u16, Arc<Object>), Error> {
 
 /// What is applied must fit the schema, whatever `fieldValidation` says (structured-merge-diff's
 /// `ValidationErrors`; an error without a reason of its own).
-fn not_typed(call: &Call, errors: &[String]) -> Error {
+fn not_typed(call: &Call, namespace: &str, errors: &[String]) -> Error {
     let facts = call.resource.facts;
     let said = match errors {
         [one] => one.clone(),
@@ -384,8 +392,8 @@ fn not_typed(call: &Call, errors: &[String]) -> Error {
     Error::bare(
         500,
         &format!(
-            "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {said}",
-            call.path.namespace, call.path.name, facts.group, facts.version, facts.kind,
+            "failed to create typed patch object ({namespace}/{}; {}/{}, Kind={}): {said}",
+            call.path.name, facts.group, facts.version, facts.kind,
         ),
     )
 }

@@ -387,7 +387,10 @@ mod tests {
 
     fn named(mut slices: Vec<EndpointSlice>) -> Vec<EndpointSlice> {
         for (index, slice) in slices.iter_mut().enumerate() {
-            slice.metadata.name.get_or_insert_with(|| format!("s-{index}"));
+            slice
+                .metadata
+                .name
+                .get_or_insert_with(|| format!("s-{index}"));
         }
         slices
     }

@@ -287,6 +287,23 @@ pub fn server_side_apply(
     force: bool,
     now: Timestamp,
 ) -> Result<Value, ApplyError> {
+    server_side_apply_to(table, schema, "", live, applied, (manager, force), now)
+}
+
+/// The same for a part of the object that a subresource serves, such as `status`; `by` is the manager and
+/// whether it takes by force what is another's.
+///
+/// # Errors
+/// As [`server_side_apply`].
+pub fn server_side_apply_to(
+    table: &TypeTable,
+    schema: &str,
+    subresource: &str,
+    live: Option<&Value>,
+    applied: &Value,
+    (manager, force): (&str, bool),
+    now: Timestamp,
+) -> Result<Value, ApplyError> {
     if !applied.is_object() {
         return Err(ApplyError::NotAnObject);
     }
@@ -312,7 +329,7 @@ pub fn server_side_apply(
         name: manager.to_owned(),
         apply: true,
         api_version: api_version_of(table, schema, applied),
-        subresource: String::new(),
+        subresource: subresource.to_owned(),
         time: Some(convert::time(now)),
         fields,
     };
@@ -325,10 +342,10 @@ pub fn server_side_apply(
         managers.iter().for_each(|m| owned.union(&m.fields));
         walk::prune(table, ty, &mut object, &last.fields, &owned);
     }
-    strip(table, schema, "", &mut this.fields);
+    strip(table, schema, subresource, &mut this.fields);
     let mut difference = walk::compare(table, ty, Some(&before), Some(&object));
     if let Some(changed) = &mut difference.changed {
-        strip(table, schema, "", changed);
+        strip(table, schema, subresource, changed);
         let mut conflicts = Vec::new();
         for other in &managers {
             for field in other.fields.intersection(changed).paths() {

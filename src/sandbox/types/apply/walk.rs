@@ -300,6 +300,9 @@ pub(super) fn merge(table: &TypeTable, ty: &Type, live: &mut Value, applied: &Va
         (Type::Map { atomic: false, .. }, Value::Object(live), Value::Object(applied)) => {
             merge_members(table, ty, live, applied);
         }
+        // Nothing said of what has members: they stay.
+        (Type::List { .. } | Type::Object(_) | Type::Map { .. }, live, Value::Null)
+            if !live.is_null() => {}
         (_, live, applied) => *live = applied.clone(),
     }
 }

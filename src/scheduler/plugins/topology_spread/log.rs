@@ -2,6 +2,8 @@
 //! `e_log.c`), which the C library's differs from now and then: a score that lies right at a half would be
 //! rounded to the other side.
 
+// The digits are those of the original.
+#[allow(clippy::excessive_precision)]
 /// `ln x` for finite `x` >= 1.
 pub(super) fn ln(x: f64) -> f64 {
     const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
