@@ -70,7 +70,7 @@ pub fn release(owner_uid: &str, object_uid: &str) -> Value {
 }
 
 /// The objects that an owner in this namespace controls or might adopt. The informer must have
-/// [`Shared`]'s index.
+/// `Shared`'s index.
 #[must_use]
 pub fn candidates<D: Namespaced>(informer: &Informer<D>, owner: &ObjectMeta) -> Vec<Arc<D>> {
     let mut found = informer.indexed(&format!("owner/{}", uid(owner)));

@@ -1,7 +1,7 @@
 //! What must hold of plugin args (`validation_pluginargs.go`). Texts as upstream.
 //!
 //! Paths name the plugin (`pluginConfig[NodeResourcesFit].args`): the args have left their place in the file's
-//! list; [`super::load`] finds it again.
+//! list; [`super::load()`] finds it again.
 
 use k8s_openapi::api::core::v1 as api;
 

@@ -1,7 +1,7 @@
 //! What can be set about the scheduler: `KubeSchedulerConfiguration` files of `kubescheduler.config.k8s.io/v1`,
 //! unchanged, and the settings that the running scheduler takes from one.
 //!
-//! A file is read strictly: [`load`] answers a complete [`Configuration`] or every mistake in the file with its
+//! A file is read strictly: [`load()`] answers a complete [`Configuration`] or every mistake in the file with its
 //! place. Nothing here looks at what plugins are built: a file means what it means to kube-scheduler.
 
 pub mod args;
