@@ -143,10 +143,20 @@ impl Normal {
                 }
             };
         }
-        let mut lines: Vec<String> = text.lines().map(columns).collect();
+        let mut lines: Vec<String> = text.lines().map(columns).map(old_sets).collect();
         sort_events(&mut lines);
         lines.join("\n")
     }
+}
+
+/// `describe deployment` lists the old ReplicaSets by their names, which are hashes.
+fn old_sets(line: String) -> String {
+    let Some(sets) = line.strip_prefix("OldReplicaSets:  ") else {
+        return line;
+    };
+    let mut sets: Vec<&str> = sets.split(", ").collect();
+    sets.sort_unstable();
+    format!("OldReplicaSets:  {}", sets.join(", "))
 }
 
 /// Events of one second come in any order: neighbouring ones are sorted.
@@ -179,6 +189,15 @@ fn columns(line: &str) -> String {
         }
     }
     text
+}
+
+#[test]
+fn old_sets_are_compared_in_one_order() {
+    let line = "OldReplicaSets:   web-b (0/0 replicas created), web-a (0/0 replicas created)";
+    assert_eq!(
+        Normal::new().text(line),
+        "OldReplicaSets:  web-a (0/0 replicas created), web-b (0/0 replicas created)"
+    );
 }
 
 #[test]
