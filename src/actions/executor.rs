@@ -16,7 +16,7 @@ use super::journal::Journal;
 use super::metrics::Metrics;
 use super::runner;
 use crate::clock;
-use crate::store::{self, ActionId, ActionRecord};
+use crate::store::{self, ActionId, ActionRecord, PRUNED_AT_ONCE};
 
 /// How an executor works.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub const DEFAULT_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 const KEPT: usize = 100_000;
 /// How often ended actions are looked through.
 const PRUNING: Duration = Duration::from_secs(60);
+/// How soon again where a whole portion was forgotten.
+const PRUNING_MORE: Duration = Duration::from_secs(1);
 
 impl Settings {
     /// Sensible settings for the process `owner`.
@@ -114,7 +116,12 @@ impl Executor {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Ok(()) = changes.changed() => {}
-                _ = pruning.tick() => self.prune().await,
+                _ = pruning.tick() => {
+                    // There may be more than a portion; the next one does not wait for its minute.
+                    if self.prune().await >= PRUNED_AT_ONCE {
+                        pruning.reset_after(PRUNING_MORE);
+                    }
+                }
                 Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.ended(ended),
                 _ = renewals.tick() => {
                     if self.renew().await {
@@ -242,14 +249,21 @@ impl Executor {
     }
 
     /// Forgets ended actions that are too old or too many: one portion, so that nothing else waits for long.
-    async fn prune(&self) {
+    /// Answers how many.
+    async fn prune(&self) -> usize {
         let Settings {
             retention, keep, ..
         } = self.settings;
         match self.parts.store.prune(retention, keep).await {
-            Ok(0) => {}
-            Ok(actions) => tracing::info!(actions, "forgot ended actions"),
-            Err(error) => tracing::debug!(%error, "cannot forget ended actions"),
+            Ok(0) => 0,
+            Ok(actions) => {
+                tracing::info!(actions, "forgot ended actions");
+                actions
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot forget ended actions");
+                0
+            }
         }
     }
 

@@ -252,7 +252,7 @@ fn introduce(cluster: &Cluster, command: &SandboxCommand, rpc: Option<&str>) {
     if rules > 0 {
         let path = faults::PATH;
         println!(
-            "Bad weather by {rules} rules: curl http://{}{path}",
+            "Bad weather (rules: {rules}): curl http://{}{path}",
             cluster.address()
         );
     }
