@@ -145,7 +145,18 @@ impl Normal {
         }
         let mut lines: Vec<String> = text.lines().map(columns).map(old_sets).collect();
         sort_events(&mut lines);
+        sort_rows(&mut lines);
         lines.join("\n")
+    }
+}
+
+/// Lists come in the order of names: rows with random ones are sorted by what stands for these.
+fn sort_rows(lines: &mut [String]) {
+    let is_row = |line: &String| !line.starts_with(' ') && line.contains("RANDOM");
+    for run in lines.chunk_by_mut(|a, b| is_row(a) == is_row(b)) {
+        if is_row(&run[0]) {
+            run.sort();
+        }
     }
 }
 
@@ -189,6 +200,17 @@ fn columns(line: &str) -> String {
         }
     }
     text
+}
+
+#[test]
+fn rows_with_random_names_are_compared_in_one_order() {
+    let mut normal = Normal::new();
+    normal.text("pod/web-5d4b8c9f7d-x2k4p");
+    normal.text("pod/web-5d4b8c9f7d-b2k4p");
+    assert_eq!(
+        normal.text("NAME\nweb-5d4b8c9f7d-b2k4p  0/1\nweb-5d4b8c9f7d-x2k4p  1/1"),
+        "NAME\nweb-HASH1-RANDOM1  1/1\nweb-HASH1-RANDOM2  0/1"
+    );
 }
 
 #[test]
